@@ -1,0 +1,273 @@
+//! The bpf(2) system call, as far as reading other programs' maps needs it: aya has neither read-only pins
+//! nor batch look-ups. Nothing here can create, write, pin or attach.
+
+use std::ffi::CString;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use tracer_common::id::MapId;
+
+const MAP_LOOKUP_ELEM: u32 = 1;
+const MAP_GET_NEXT_KEY: u32 = 4;
+const OBJ_GET: u32 = 7;
+const MAP_GET_NEXT_ID: u32 = 12;
+const PROG_GET_NEXT_ID: u32 = 11;
+const PROG_GET_FD_BY_ID: u32 = 13;
+const MAP_GET_FD_BY_ID: u32 = 14;
+const OBJ_GET_INFO_BY_FD: u32 = 15;
+const MAP_LOOKUP_BATCH: u32 = 24;
+
+/// Restricts the descriptor to reading: updates through it give EPERM.
+const BPF_F_RDONLY: u32 = 1 << 3;
+/// Linux's own ENOTSUPP, which libc does not name: "this map type cannot do that".
+pub const ENOTSUPP: i32 = 524;
+
+#[repr(C)]
+#[derive(Default)]
+struct ObjAttr {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ElemAttr {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    /// Value, or the next key.
+    value: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct IdAttr {
+    /// Start id, or the id to open.
+    id: u32,
+    next_id: u32,
+    open_flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct InfoAttr {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// First part of `struct bpf_map_info`; the kernel fills as much as is asked for.
+#[repr(C)]
+#[derive(Default)]
+struct RawMapInfo {
+    map_type: u32,
+    id: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    name: [u8; 16],
+}
+
+/// Calls bpf(2). `attr` must be a `repr(C)` struct without implicit padding whose pointers are valid for
+/// what `command` does with them; every caller is in this file.
+fn bpf<T>(command: u32, attr: &mut T) -> io::Result<i32> {
+    // SAFETY: `attr` is a live, exclusively borrowed struct of the stated size; the pointers inside it were
+    // made from slices that outlive this call, and are at least as long as `command` reads or writes.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+}
+
+fn bpf_fd<T>(command: u32, attr: &mut T) -> io::Result<OwnedFd> {
+    let fd = bpf(command, attr)?;
+    // SAFETY: the kernel just returned this descriptor to us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn address<T: ?Sized>(slice: &T) -> u64 {
+    std::ptr::from_ref(slice).cast::<u8>() as u64
+}
+
+fn address_mut<T: ?Sized>(slice: &mut T) -> u64 {
+    std::ptr::from_mut(slice).cast::<u8>() as u64
+}
+
+/// What the kernel knows of a map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapInfo {
+    pub id: MapId,
+    /// BPF_MAP_TYPE_*.
+    pub map_type: u32,
+    /// Bytes.
+    pub key_size: u32,
+    /// Bytes; of one CPU's value for per-CPU maps.
+    pub value_size: u32,
+    pub max_entries: u32,
+    /// BPF_F_* of creation.
+    pub flags: u32,
+    /// At most 15 characters.
+    pub name: String,
+}
+
+/// A map of somebody else, open for reading.
+#[derive(Debug)]
+pub struct ReadOnlyMap {
+    fd: OwnedFd,
+}
+
+/// What one step of a batch look-up gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchStep {
+    /// Entries written to the buffers.
+    pub count: u32,
+    /// No entry follows.
+    pub end: bool,
+}
+
+impl ReadOnlyMap {
+    /// Opens the map pinned at `path`.
+    pub fn open_pin(path: &Path) -> io::Result<Self> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        let mut attr = ObjAttr { pathname: address(path.as_bytes_with_nul()), file_flags: BPF_F_RDONLY, ..Default::default() };
+        Ok(Self { fd: bpf_fd(OBJ_GET, &mut attr)? })
+    }
+
+    /// Opens a map by its id (needs CAP_SYS_ADMIN).
+    pub fn open_id(id: MapId) -> io::Result<Self> {
+        let mut attr = IdAttr { id: id.0, open_flags: BPF_F_RDONLY, ..Default::default() };
+        Ok(Self { fd: bpf_fd(MAP_GET_FD_BY_ID, &mut attr)? })
+    }
+
+    pub fn info(&self) -> io::Result<MapInfo> {
+        let mut info = RawMapInfo::default();
+        let mut attr = InfoAttr {
+            bpf_fd: self.raw_fd(),
+            info_len: size_of::<RawMapInfo>() as u32,
+            info: address_mut(&mut info),
+        };
+        bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
+        let length = info.name.iter().position(|b| *b == 0).unwrap_or(info.name.len());
+        Ok(MapInfo {
+            id: MapId(info.id),
+            map_type: info.map_type,
+            key_size: info.key_size,
+            value_size: info.value_size,
+            max_entries: info.max_entries,
+            flags: info.map_flags,
+            name: String::from_utf8_lossy(&info.name[..length]).into_owned(),
+        })
+    }
+
+    /// Copies the value of `key` into `value`; false if there is none. The caller sizes both as the map
+    /// says (per-CPU values: 8-byte rounded size × possible CPUs).
+    pub fn lookup(&self, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
+        let mut attr =
+            ElemAttr { map_fd: self.raw_fd(), key: address(key), value: address_mut(value), ..Default::default() };
+        found(bpf(MAP_LOOKUP_ELEM, &mut attr))
+    }
+
+    /// The key after `key` (`None`: the first one) goes into `next`; false at the end.
+    pub fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> io::Result<bool> {
+        let key = key.map_or(0, address);
+        let mut attr = ElemAttr { map_fd: self.raw_fd(), key, value: address_mut(next), ..Default::default() };
+        found(bpf(MAP_GET_NEXT_KEY, &mut attr))
+    }
+
+    /// One step of a batch look-up of at most `count` entries. `token` is the place to go on from (as the
+    /// step before left it; at least 4 bytes and the key size long), `first` starts over.
+    ///
+    /// ENOSPC: one hash bucket holds more than `count` entries; enlarge and repeat with the same token.
+    /// [`ENOTSUPP`]: this map type has no batch look-up on this kernel.
+    pub fn lookup_batch(
+        &self,
+        first: bool,
+        token: &mut [u8],
+        keys: &mut [u8],
+        values: &mut [u8],
+        count: u32,
+    ) -> io::Result<BatchStep> {
+        let token = address_mut(token);
+        let mut attr = BatchAttr {
+            in_batch: if first { 0 } else { token },
+            out_batch: token,
+            keys: address_mut(keys),
+            values: address_mut(values),
+            count,
+            map_fd: self.raw_fd(),
+            ..Default::default()
+        };
+        match bpf(MAP_LOOKUP_BATCH, &mut attr) {
+            Ok(_) => Ok(BatchStep { count: attr.count, end: false }),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(BatchStep { count: attr.count, end: true }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The descriptor, for aya's typed maps and for strace-minded readers.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        use std::os::fd::AsFd;
+        self.fd.as_fd()
+    }
+
+    fn raw_fd(&self) -> u32 {
+        self.fd.as_raw_fd() as u32
+    }
+}
+
+fn found(result: io::Result<i32>) -> io::Result<bool> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ids of every loaded BPF program (needs CAP_SYS_ADMIN).
+pub fn program_ids() -> impl Iterator<Item = io::Result<u32>> {
+    ids(PROG_GET_NEXT_ID)
+}
+
+/// Ids of every BPF map (needs CAP_SYS_ADMIN).
+pub fn map_ids() -> impl Iterator<Item = io::Result<u32>> {
+    ids(MAP_GET_NEXT_ID)
+}
+
+fn ids(command: u32) -> impl Iterator<Item = io::Result<u32>> {
+    let mut last = Some(0);
+    std::iter::from_fn(move || {
+        let mut attr = IdAttr { id: last?, ..Default::default() };
+        match bpf(command, &mut attr) {
+            Ok(_) => {
+                last = Some(attr.next_id);
+                Some(Ok(attr.next_id))
+            }
+            Err(error) => {
+                last = None;
+                (error.raw_os_error() != Some(libc::ENOENT)).then_some(Err(error))
+            }
+        }
+    })
+}
+
+/// Opens a loaded program by its id (needs CAP_SYS_ADMIN).
+pub fn open_program(id: u32) -> io::Result<OwnedFd> {
+    bpf_fd(PROG_GET_FD_BY_ID, &mut IdAttr { id, ..Default::default() })
+}

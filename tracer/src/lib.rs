@@ -1,0 +1,11 @@
+//! tracer: sees every packet that a Cilium node drops, and says who was on both ends and why, with or
+//! without a live Cilium agent. See ARCHITECTURE.md for the map of the house.
+
+pub mod cilium;
+pub mod cli;
+pub mod correlate;
+pub mod filter;
+pub mod kernel;
+pub mod model;
+pub mod output;
+pub mod probe;

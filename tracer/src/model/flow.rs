@@ -1,0 +1,136 @@
+//! One observed event with everything known about it.
+
+use std::sync::Arc;
+
+use tracer_common::id::{EndpointId, IfIndex};
+
+use super::endpoint::Peer;
+use super::packet::Packet;
+use super::reason::{DropReason, KernelDrop, SourcePlace};
+use super::time::{BootTime, WallTime};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    Forwarded,
+    Dropped,
+    Error,
+    Audit,
+    Redirected,
+    Traced,
+    Translated,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Direction {
+    #[default]
+    Unknown,
+    Ingress,
+    Egress,
+}
+
+/// Which record the Cilium part of the event was read from; the best one wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Cilium's own notification.
+    Message,
+    /// The note that Cilium's program left in `sk_buff.cb`.
+    Note,
+    /// The kernel only: Cilium said nothing about this packet.
+    Kernel,
+}
+
+/// What was worked out rather than read: printed with the event, so that nobody takes it for a fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Inferred {
+    /// `traffic_direction` from addresses, not from the message.
+    Direction,
+    /// The source's identity was looked up after the fact (ipcache or endpoint map).
+    SourceIdentity,
+    /// The destination's identity was looked up after the fact.
+    DestinationIdentity,
+    /// The start of the packet was guessed: the message does not say whether the device has Ethernet headers.
+    PacketStart,
+    /// The drop reason comes from a note, which is not signed.
+    NoteReason,
+    /// The file name was chosen without knowing the exact release.
+    FileName,
+    /// Pod names come from a state file that disagrees with the maps.
+    StaleNames,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    pub index: IfIndex,
+    /// "" if unknown.
+    pub name: Arc<str>,
+}
+
+/// What Cilium said about a drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CiliumDrop {
+    pub reason: DropReason,
+    pub ext_error: i8,
+    pub place: Option<SourcePlace>,
+    /// Endpoint whose program dropped the packet; 0 for host, overlay and XDP programs, or unknown (notes).
+    pub emitter: EndpointId,
+    /// IP trace id, 0 for none.
+    pub ip_trace_id: u64,
+}
+
+/// One dropped packet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flow {
+    pub time: WallTime,
+    pub boot_time: BootTime,
+    pub verdict: Verdict,
+    pub source: Source,
+    pub direction: Direction,
+    /// Present when `source` is not [`Source::Kernel`].
+    pub cilium: Option<CiliumDrop>,
+    /// Present when the free of the packet was seen.
+    pub kernel: Option<KernelDrop>,
+    pub packet: Packet,
+    pub src: Peer,
+    pub dst: Peer,
+    /// The device of the packet at the time.
+    pub interface: Option<Interface>,
+    /// Inode number of the device's network namespace, 0 if unknown.
+    pub netns: u32,
+    pub mark: u32,
+    pub cpu: u32,
+    /// Address of the `sk_buff`.
+    pub skb: u64,
+    /// The packet's hash as the kernel or Cilium gave it.
+    pub hash: u32,
+    pub inferred: InferredSet,
+    /// Captured bytes of the packet.
+    pub bytes: bytes::Bytes,
+}
+
+/// A small set of [`Inferred`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InferredSet(u8);
+
+impl InferredSet {
+    pub const ALL: [Inferred; 7] = [
+        Inferred::Direction,
+        Inferred::SourceIdentity,
+        Inferred::DestinationIdentity,
+        Inferred::PacketStart,
+        Inferred::NoteReason,
+        Inferred::FileName,
+        Inferred::StaleNames,
+    ];
+
+    pub fn insert(&mut self, what: Inferred) {
+        self.0 |= 1 << what as u8;
+    }
+
+    pub fn contains(self, what: Inferred) -> bool {
+        self.0 & (1 << what as u8) != 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Inferred> {
+        Self::ALL.into_iter().filter(move |w| self.contains(*w))
+    }
+}
