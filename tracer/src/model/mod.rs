@@ -3,6 +3,7 @@
 
 pub mod endpoint;
 pub mod flow;
+pub mod names;
 pub mod packet;
 pub mod reason;
 pub mod time;
