@@ -112,8 +112,8 @@ const _: () = assert!(size_of::<EventHeader>() == 112);
 
 /// Counters of one tap on one CPU. Kernel side: per-CPU array indexed by [`tap`].
 ///
-/// `seen = foreign + filtered + ring_full + emitted`, always; `read_fault` counts records that were
-/// emitted with something missing, or not at all (then also in `ring_full`).
+/// Every run is counted once: `seen = foreign + filtered + ring_full + companion_lost + emitted`.
+/// Drops that reached nobody: `ring_full - recovered`, summed over all taps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct TapCounters {
@@ -123,11 +123,20 @@ pub struct TapCounters {
     pub foreign: u64,
     /// Rejected by the filter in the kernel.
     pub filtered: u64,
+    /// Those of `filtered` that were drops of Cilium's datapath (a drop message, or a note without one).
+    pub filtered_cilium: u64,
     /// Put into the ring buffer.
     pub emitted: u64,
     /// Lost because the ring buffer had no room.
     pub ring_full: u64,
-    /// Packets or kernel structures that could not be read (completely).
+    /// Those of `ring_full` that were drops of Cilium's datapath.
+    pub ring_full_cilium: u64,
+    /// Free records lost in the ring whose drop was reported by its message: place and kernel reason are
+    /// missing from that event, the event is not.
+    pub companion_lost: u64,
+    /// Free records emitted for drops whose message had been lost in the ring.
+    pub recovered: u64,
+    /// Packets or kernel structures that could not be read (completely); not a class of its own.
     pub read_fault: u64,
 }
 
