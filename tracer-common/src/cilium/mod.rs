@@ -1,2 +1,4 @@
 //! Byte layouts of Cilium's datapath: one file per map, one for the notifications. Generations of a
 //! structure stand side by side in its file. Sources: Cilium's `bpf/lib/*.h` of the releases named there.
+
+pub mod note;
