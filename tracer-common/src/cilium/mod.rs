@@ -2,3 +2,4 @@
 //! structure stand side by side in its file. Sources: Cilium's `bpf/lib/*.h` of the releases named there.
 
 pub mod note;
+pub mod notify;
