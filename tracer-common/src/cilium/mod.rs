@@ -1,5 +1,13 @@
 //! Byte layouts of Cilium's datapath: one file per map, one for the notifications. Generations of a
 //! structure stand side by side in its file. Sources: Cilium's `bpf/lib/*.h` of the releases named there.
 
+pub mod addr;
+pub mod ipcache;
+pub mod lxc;
+pub mod metrics;
 pub mod note;
 pub mod notify;
+pub mod policy;
+
+#[cfg(test)]
+mod vectors;
