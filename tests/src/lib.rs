@@ -1,1 +1,5 @@
-//! The pretend Cilium node.
+//! The pretend Cilium node, and the end-to-end tests that run on it.
+
+pub mod e2e;
+pub mod programs;
+pub mod runner;

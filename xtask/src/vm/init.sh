@@ -26,7 +26,7 @@ done
 stty -F /dev/ttyS1 raw -echo
 if [ -e /shell ]; then
     stty -F /dev/ttyS1 sane
-    setsid sh -c 'exec sh -l </dev/ttyS1 >/dev/ttyS1 2>&1 2>&1'
+    setsid sh -c 'exec sh -l </dev/ttyS1 >/dev/ttyS1 2>&1'
     code=$?
 else
     sh /job </dev/null >/dev/ttyS1 2>&1

@@ -1,0 +1,9 @@
+//! The end-to-end tests, one subject a file. A file lists its tests with [`tests!`](crate::tests) and is added to
+//! [`ALL`]; the functions fail by an error or a panic.
+
+mod binary;
+
+use crate::runner::Test;
+
+/// In the order in which they run.
+pub const ALL: &[&[Test]] = &[binary::TESTS];
