@@ -1,5 +1,6 @@
 //! The pretend Cilium node, and the end-to-end tests that run on it.
 
 pub mod e2e;
+pub mod node;
 pub mod programs;
 pub mod runner;

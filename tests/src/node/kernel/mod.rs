@@ -1,0 +1,5 @@
+//! The only unsafe code of the pretend node: bpf(2), namespaces, signals.
+
+pub mod bpf;
+pub mod process;
+pub mod space;

@@ -1,0 +1,148 @@
+//! The command that runs on the node: started in its namespaces, killed with us, told to stop in time.
+
+use std::io;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
+
+use super::space::NodeSpace;
+
+/// How long a command may take to stop before it is killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// SIGINT, SIGTERM and SIGCHLD as a descriptor; they do nothing else from now on.
+pub struct Signals {
+    fd: OwnedFd,
+}
+
+impl Signals {
+    /// Call before the first thread is made: threads inherit the mask.
+    pub fn block() -> io::Result<Self> {
+        // SAFETY: `set` is a plain value that sigemptyset initialises before it is read; the calls get
+        // valid pointers to it and keep none.
+        let fd = unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGCHLD] {
+                libc::sigaddset(&mut set, signal);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+            libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+        };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: signalfd just returned this descriptor to us; nobody else owns it.
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// Waits until a signal comes or `until` is reached.
+    fn wait(&self, until: Option<Instant>) -> io::Result<Option<Received>> {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout =
+            left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+        match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => self.read(),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read(&self) -> io::Result<Option<Received>> {
+        // struct signalfd_siginfo: signo u32 at 0, code i32 at 8.
+        let mut info = [0u8; 128];
+        match rustix::io::read(self.fd.as_fd(), &mut info) {
+            Ok(_) => {
+                let word =
+                    |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+                Ok(Some(Received { signal: word(0), from_terminal: word(8) == libc::SI_KERNEL }))
+            }
+            Err(rustix::io::Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits for a stop signal, at most until `until`.
+    pub fn wait_for_stop(&self, until: Option<Instant>) -> io::Result<()> {
+        loop {
+            match self.wait(until)? {
+                Some(received) if received.signal != libc::SIGCHLD => return Ok(()),
+                _ if until.is_some_and(|until| Instant::now() >= until) => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+}
+
+struct Received {
+    signal: i32,
+    /// The terminal sent it, and so to the command as well.
+    from_terminal: bool,
+}
+
+/// Makes `command` start inside `space` and die with the thread that starts it.
+pub fn into_space<'a>(command: &'a mut Command, space: &NodeSpace) -> io::Result<&'a mut Command> {
+    let space = space.try_clone()?;
+    let parent = getpid();
+    let enter = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        if getppid() != Some(parent) {
+            return Err(io::Error::other("parent is gone"));
+        }
+        // A shell that starts us in the background has SIGINT ignored; the command is stopped by it.
+        default_signals();
+        space.enter_single_threaded()
+    };
+    // SAFETY: between fork and exec `enter` makes system calls only; it takes no lock and, but for an error
+    // text after the parent's death, allocates nothing.
+    Ok(unsafe { command.pre_exec(enter) })
+}
+
+/// Default action for SIGINT and nothing blocked. Safe between fork and exec.
+fn default_signals() {
+    // SAFETY: the default action involves no code of this process; `set` is initialised by sigemptyset
+    // before it is read.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Waits for `child`; passes signals on; SIGINT at `until`, SIGKILL some seconds later.
+pub fn supervise(signals: &Signals, mut child: Child, until: Option<Instant>) -> io::Result<ExitStatus> {
+    let pid = Pid::from_child(&child);
+    let mut next = until;
+    let mut asked = false;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        match signals.wait(next)? {
+            Some(received) if received.signal == libc::SIGCHLD => {}
+            Some(received) => {
+                if !received.from_terminal {
+                    let _ =
+                        kill_process(pid, Signal::from_named_raw(received.signal).unwrap_or(Signal::TERM));
+                }
+                asked = true;
+                next = Some(Instant::now() + GRACE);
+            }
+            None if next.is_some_and(|next| Instant::now() >= next) => {
+                let _ = kill_process(pid, if asked { Signal::KILL } else { Signal::INT });
+                asked = true;
+                next = Some(Instant::now() + GRACE);
+            }
+            None => {}
+        }
+    }
+}
+
+/// The exit code as a shell would show it.
+pub fn exit_code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1)
+}

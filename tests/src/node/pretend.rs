@@ -1,0 +1,164 @@
+//! The node as a whole: build it, run commands in it, go into its pods, change its policies.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow};
+
+use super::cast::Pod;
+use super::catalogue;
+use super::clock;
+use super::contents::{Filler, Maps};
+use super::encode::PolicyEntry;
+use super::generation::{Facts, Generation};
+use super::kernel::bpf::Map;
+use super::kernel::process;
+use super::kernel::space::{NetSpace, NodeSpace};
+use super::state;
+use super::topology::{self, Surroundings};
+
+/// Where the maps are pinned, inside.
+pub const GLOBALS: &str = "/sys/fs/bpf/tc/globals";
+
+/// What kind of node to build.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    generation: Generation,
+    max_entries: BTreeMap<String, u32>,
+}
+
+impl Builder {
+    pub fn generation(mut self, generation: Generation) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// Makes the map `pin` with room for `entries` instead of the usual number.
+    pub fn max_entries(mut self, pin: &str, entries: u32) -> Self {
+        self.max_entries.insert(pin.to_owned(), entries);
+        self
+    }
+
+    pub fn build(self) -> Result<Node> {
+        raise_memlock();
+        let facts = self.generation.facts();
+        let space = NodeSpace::create()?;
+        let around = Surroundings::create()?;
+        let maps = space.run(|| {
+            topology::build(&around)?;
+            let maps = self.make_maps(&facts)?;
+            let filler = Filler { maps: &maps, facts, now: clock::monotonic_seconds() };
+            filler.fill().context("cannot fill the maps")?;
+            state::write_all(Path::new("/run/cilium"), &facts).context("cannot write the state files")?;
+            Ok(maps)
+        })?;
+        Ok(Node { generation: self.generation, facts, space, around, maps })
+    }
+
+    /// Creates and pins every map; the caller's thread is inside.
+    fn make_maps(&self, facts: &Facts) -> Result<Maps> {
+        fs::create_dir_all(GLOBALS).with_context(|| format!("cannot make `{GLOBALS}`"))?;
+        let mut maps = Maps::new();
+        let inner = Map::create(catalogue::maglev_inner(), None).context("cannot make a maglev table")?;
+        let outer = [4, 6].map(|family| catalogue::maglev_outer(facts, family));
+        for (mut spec, inner) in catalogue::maps(facts)
+            .into_iter()
+            .map(|spec| (spec, None))
+            .chain(outer.map(|spec| (spec, Some(&inner))))
+        {
+            if let Some(entries) = self.max_entries.get(&spec.pin) {
+                spec.max_entries = *entries;
+            }
+            let pin = spec.pin.clone();
+            let map = Map::create(spec, inner).with_context(|| format!("cannot create map `{pin}`"))?;
+            map.pin(Path::new(GLOBALS)).with_context(|| format!("cannot pin map `{pin}`"))?;
+            maps.insert(pin, map);
+        }
+        Ok(maps)
+    }
+}
+
+/// A running pretend node. Everything is gone when it is dropped and the commands in it have ended.
+#[derive(Debug)]
+pub struct Node {
+    generation: Generation,
+    facts: Facts,
+    space: NodeSpace,
+    around: Surroundings,
+    maps: Maps,
+}
+
+impl Node {
+    pub fn builder() -> Builder {
+        Builder { generation: Generation::V1_17, max_entries: BTreeMap::new() }
+    }
+
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The node's own namespaces.
+    pub fn space(&self) -> &NodeSpace {
+        &self.space
+    }
+
+    /// The network namespace of a pod of the cast.
+    pub fn pod_space(&self, name: &str) -> Result<&NetSpace> {
+        let index = super::cast::PODS.iter().position(|pod| pod.name == name);
+        index.map(|index| &self.around.pods[index]).ok_or_else(|| anyhow!("no pod `{name}` in the cast"))
+    }
+
+    /// The network namespace behind `eth0`.
+    pub fn world(&self) -> &NetSpace {
+        &self.around.world
+    }
+
+    /// Makes `command` start on the node. It dies with the calling thread.
+    pub fn prepare<'a>(&self, command: &'a mut Command) -> Result<&'a mut Command> {
+        process::into_space(command, &self.space).context("cannot use the node's namespaces")
+    }
+
+    /// Runs `command` on the node to its end; output is captured.
+    pub fn run(&self, command: &mut Command) -> Result<std::process::Output> {
+        let program = command.get_program().to_owned();
+        self.prepare(command)?.output().with_context(|| format!("cannot run `{}`", program.display()))
+    }
+
+    /// Runs `work` in a pod's network namespace.
+    pub fn in_pod<T: Send>(&self, name: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        self.pod_space(name)?.run(work)
+    }
+
+    /// A pinned map by its file name.
+    pub fn map(&self, pin: &str) -> Result<&Map> {
+        self.maps.get(pin).ok_or_else(|| anyhow!("no map `{pin}` in generation {}", self.generation))
+    }
+
+    /// The policy map of an endpoint.
+    pub fn policy_map(&self, endpoint: u16) -> Result<&Map> {
+        self.map(&catalogue::policy_pin(&self.facts, endpoint))
+    }
+
+    /// Adds or replaces an entry of a pod's policy.
+    pub fn set_policy_entry(&self, pod: &Pod, entry: &PolicyEntry) -> Result<()> {
+        let map = self.policy_map(pod.endpoint)?;
+        map.update(&entry.key(), &entry.value(self.facts.policy)).context("cannot write a policy entry")
+    }
+
+    /// Removes an entry of a pod's policy.
+    pub fn remove_policy_entry(&self, pod: &Pod, entry: &PolicyEntry) -> Result<()> {
+        self.policy_map(pod.endpoint)?.delete(&entry.key()).context("cannot remove a policy entry")
+    }
+}
+
+/// Kernels before 5.11 count maps against this limit. Without the right to raise it, map creation tells.
+fn raise_memlock() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}
