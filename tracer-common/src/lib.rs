@@ -11,3 +11,4 @@ pub mod cilium;
 pub mod config;
 pub mod event;
 pub mod id;
+pub mod packet;

@@ -8,4 +8,5 @@ pub mod filter;
 pub mod kernel;
 pub mod model;
 pub mod output;
+pub mod packet;
 pub mod probe;
