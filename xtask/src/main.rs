@@ -3,6 +3,7 @@
 
 mod process;
 mod say;
+mod setup;
 mod vm;
 mod workspace;
 
@@ -20,11 +21,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Setup(setup::Args),
     Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
+        Verb::Setup(args) => setup::run(&args),
         Verb::Vm(args) => vm::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -75,6 +75,16 @@ pub fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
+/// Whether we are root.
+pub fn is_root() -> Result<bool> {
+    Ok(output(Command::new("id").arg("-u"))?.trim() == "0")
+}
+
+/// Whether `sudo` works without a password.
+pub fn can_sudo() -> bool {
+    find_program("sudo").is_some() && output(Command::new("sudo").args(["-n", "true"])).is_ok()
+}
+
 /// Whether somebody sits at the terminal.
 pub fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()

@@ -1,0 +1,82 @@
+//! One eBPF object from one crate, by an inner cargo that sees nothing of the outer one. The object does not depend
+//! on where the sources, the registry or the compiler lie.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::toolchain::{Toolchain, home_dir};
+
+const TARGET: &str = "bpfel-unknown-none";
+
+/// Builds `package` of the workspace at `root` below `target_dir`; returns the object's path.
+pub fn build(root: &Path, package: &str, target_dir: &Path, tools: &Toolchain) -> Result<PathBuf, String> {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        if is_outer_cargo_variable(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
+    let status = command
+        .current_dir(root)
+        .args(["build", "--release", "--locked", "--package", package, "--bins"])
+        .args(["-Zbuild-std=core", "--target", TARGET, "--target-dir"])
+        .arg(target_dir)
+        .env("RUSTC", &tools.rustc)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &tools.linker)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(root, tools).join("\x1f"))
+        .status()
+        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    if !status.success() {
+        return Err(format!("building `{package}` for {TARGET} failed ({status})"));
+    }
+    Ok(target_dir.join(TARGET).join("release").join(package))
+}
+
+fn flags(root: &Path, tools: &Toolchain) -> [String; 6] {
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo_home = cargo_home.or_else(|| home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_else(|_| env::consts::ARCH.to_owned());
+    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    [
+        format!("--cfg=bpf_target_arch=\"{arch}\""),
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+        remap(root, "/tracer"),
+        remap(&cargo_home, "/cargo"),
+        remap(&tools.sysroot, "/rust"),
+    ]
+}
+
+/// Variables of the outer cargo that must not reach the inner one; those for its home and the network stay.
+fn is_outer_cargo_variable(name: &str) -> bool {
+    const KEPT: &[&str] = &["CARGO_REGISTR", "CARGO_NET_", "CARGO_HTTP_", "CARGO_SOURCE_"];
+    const REMOVED: &[&str] = &["CARGO", "RUSTC", "RUSTFLAGS", "RUSTDOCFLAGS", "RUSTUP_TOOLCHAIN"];
+    let starts_with = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    starts_with(REMOVED) && name != "CARGO_HOME" && !starts_with(KEPT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inner_cargo_keeps_home_and_network_settings_only() {
+        for kept in [
+            "CARGO_HOME",
+            "CARGO_NET_OFFLINE",
+            "CARGO_HTTP_PROXY",
+            "CARGO_REGISTRIES_X_INDEX",
+            "PATH",
+            "HOME",
+        ] {
+            assert!(!is_outer_cargo_variable(kept), "{kept}");
+        }
+        for removed in
+            ["CARGO", "CARGO_PKG_NAME", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN"]
+        {
+            assert!(is_outer_cargo_variable(removed), "{removed}");
+        }
+    }
+}
