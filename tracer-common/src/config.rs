@@ -6,6 +6,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Marks a field that the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 
+/// Most bytes of `sk_buff` that one bulk read takes.
+pub const MAX_SKB_SPAN: usize = 256;
+/// Most bytes of `net_device` that one bulk read takes.
+pub const MAX_DEV_SPAN: usize = 512;
+
 /// Offsets of kernel structure members, in bytes, from the running kernel's BTF. [`ABSENT`] where the
 /// kernel has no such member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -33,6 +38,10 @@ pub struct Offsets {
     pub dev_name: u32,
     pub dev_type: u32,
     pub dev_net: u32,
+    /// First byte of `net_device` that any `dev_*` member above needs, and how many bytes from there on hold
+    /// them all: one bulk read of at most [`MAX_DEV_SPAN`] bytes. `dev_span` 0: they lie too far apart.
+    pub dev_base: u32,
+    pub dev_span: u32,
     pub net_inum: u32,
     pub xdp_data: u32,
     pub xdp_data_end: u32,
@@ -68,6 +77,8 @@ impl Offsets {
         dev_name: ABSENT,
         dev_type: ABSENT,
         dev_net: ABSENT,
+        dev_base: 0,
+        dev_span: 0,
         net_inum: ABSENT,
         xdp_data: ABSENT,
         xdp_data_end: ABSENT,
