@@ -69,6 +69,9 @@ impl Bytes {
 #[inline(always)]
 pub fn facts(bytes: &Bytes, start: u8, dev_type: u16, protocol: u16) -> Facts {
     let mut facts = Facts::default();
+    if dev_type == DEV_TYPE_UNKNOWN && start == start::DATA {
+        return facts;
+    }
     let ethernet = matches!(dev_type, ARPHRD_ETHER | ARPHRD_LOOPBACK | DEV_TYPE_UNKNOWN);
     let (ethertype, offset) = if start == start::NETWORK || !ethernet {
         (u16::from_be(protocol), 0)

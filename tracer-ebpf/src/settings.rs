@@ -21,8 +21,8 @@ pub(crate) use global;
 
 /// Offset of a kernel structure's member on the running kernel.
 macro_rules! offset {
-    ($field:ident) => {
-        $crate::settings::global!(OFFSETS.$field)
+    ($($field:tt)+) => {
+        $crate::settings::global!(OFFSETS.$($field)+)
     };
 }
 pub(crate) use offset;
