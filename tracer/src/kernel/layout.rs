@@ -37,6 +37,11 @@ fn vlan_present(btf: &Btf) -> Result<(u32, u32), BtfError> {
     }
 }
 
+/// Offset of a network namespace's inode number; only a name is lost without it.
+fn netns_inode(btf: &Btf) -> Result<u32, BtfError> {
+    Ok(btf.offset("net", "ns")? + btf.offset("ns_common", "inum")?)
+}
+
 /// Works out every offset, and checks that one bulk read of each structure reaches its members.
 pub fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     let skb = |member| btf.offset("sk_buff", member);
@@ -63,7 +68,7 @@ pub fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         dev_name: dev("name")?,
         dev_type: dev("type")?,
         dev_net: dev("nd_net")? + btf.offset("possible_net_t", "net").unwrap_or(0),
-        net_inum: btf.offset("net", "ns")? + btf.offset("ns_common", "inum")?,
+        net_inum: netns_inode(btf).unwrap_or(ABSENT),
         xdp_data: btf.offset("xdp_buff", "data")?,
         xdp_data_end: btf.offset("xdp_buff", "data_end")?,
         xdp_rxq: btf.offset("xdp_buff", "rxq")?,
