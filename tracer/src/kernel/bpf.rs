@@ -271,3 +271,21 @@ fn ids(command: u32) -> impl Iterator<Item = io::Result<u32>> {
 pub fn open_program(id: u32) -> io::Result<OwnedFd> {
     bpf_fd(PROG_GET_FD_BY_ID, &mut IdAttr { id, ..Default::default() })
 }
+
+/// Bytes of `struct bpf_prog_info` up to and with `recursion_misses` (5.12), and that member's place.
+const PROGRAM_INFO_LEN: usize = 216;
+const RECURSION_MISSES_AT: usize = 208;
+
+/// How often the kernel skipped a run of the program because it was running already on that CPU, or (kprobes)
+/// because the CPU was in bpf(2). `None` before 5.12.
+pub fn program_misses(program: BorrowedFd<'_>) -> io::Result<Option<u64>> {
+    let mut info = [0u64; PROGRAM_INFO_LEN / 8];
+    let mut attr = InfoAttr {
+        bpf_fd: program.as_raw_fd() as u32,
+        info_len: PROGRAM_INFO_LEN as u32,
+        info: address_mut(&mut info),
+    };
+    bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
+    let told = attr.info_len as usize >= RECURSION_MISSES_AT + 8;
+    Ok(told.then(|| info[RECURSION_MISSES_AT / 8]))
+}

@@ -7,3 +7,9 @@ pub mod clock;
 pub mod drop_reason;
 pub mod kallsyms;
 pub mod layout;
+
+/// Lends the descriptor of something that knows it only as a number, for as long as that thing lives.
+pub(crate) fn borrow_fd<T>(_owner: &T, fd: std::os::fd::RawFd) -> std::os::fd::BorrowedFd<'_> {
+    // SAFETY: the owner keeps the descriptor open, and the result cannot outlive the owner.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }
+}
