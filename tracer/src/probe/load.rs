@@ -46,8 +46,8 @@ pub struct Plan {
 
 /// The attached programs. Dropping it detaches and frees everything.
 pub struct Probe {
-    /// Owns programs and links.
-    ebpf: Ebpf,
+    /// Owns programs and links; `None` once detached.
+    ebpf: Option<Ebpf>,
     pub taps: Taps,
     pub ring: Ring,
     pub counters: Counters,
@@ -69,7 +69,7 @@ impl Probe {
         let counters = take(&mut ebpf, "COUNTERS").and_then(|map| PerCpuArray::try_from(map).map_err(object_error))?;
         let events_maps = take(&mut ebpf, "EVENTS_MAP_IDS").and_then(|map| Array::try_from(map).map_err(object_error))?;
         let mut probe = Self {
-            ebpf,
+            ebpf: Some(ebpf),
             taps: Taps([free, message, xdp]),
             ring: Ring::new(ring),
             counters: Counters::new(counters),
@@ -97,17 +97,13 @@ impl Probe {
 
     /// Detaches every program; what is in the ring buffer stays readable.
     pub fn detach(&mut self) {
-        for (_, program) in self.ebpf.programs_mut() {
-            // A program that was never loaded has nothing to unload.
-            if let Err(error) = program.unload() {
-                tracing::debug!(%error, "unload");
-            }
-        }
+        self.ebpf = None;
     }
 
     /// The programs' own log, to be flushed now and then (`Plan::debug`).
     pub fn logger(&mut self) -> Option<aya_log::EbpfLogger<&'static dyn log::Log>> {
-        aya_log::EbpfLogger::init(&mut self.ebpf).map_err(|error| tracing::debug!(%error, "aya-log")).ok()
+        let ebpf = self.ebpf.as_mut()?;
+        aya_log::EbpfLogger::init(ebpf).map_err(|error| tracing::debug!(%error, "aya-log")).ok()
     }
 }
 
