@@ -136,7 +136,7 @@ pub struct Prefix {
 
 /// The kernel-side filter: a superset of the exact filter. Every dimension with a non-zero count must match
 /// (AND); within a dimension one alternative is enough (OR). What a record does not tell (no note, no
-/// header) counts as a match.
+/// header, identity 0) counts as a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Filter {

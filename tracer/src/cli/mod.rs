@@ -1,1 +1,127 @@
-//! (being built)
+//! The command line: what was typed becomes what is meant ([`Invocation`]), or one clear line about what is
+//! wrong with it. A file here holds one command; [`filters`] holds the flags that event commands share.
+//! Nothing here touches the system.
+
+pub mod drops;
+pub mod duration;
+pub mod exit;
+pub mod filters;
+pub mod global;
+
+use std::ffi::OsString;
+use std::fmt;
+
+use clap::{ArgMatches, Command};
+
+use drops::DropsPlan;
+use exit::Exit;
+use global::Global;
+
+/// A command line, understood.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    pub global: Global,
+    pub plan: Plan,
+}
+
+/// The command and everything it was told.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    Drops(Box<DropsPlan>),
+}
+
+/// A command: its name, its arguments, and how to read them.
+struct Entry {
+    command: fn() -> Command,
+    plan: fn(&ArgMatches) -> Result<Plan, UsageError>,
+}
+
+/// All commands, in the order of `--help`.
+const COMMANDS: &[Entry] = &[Entry { command: drops::command, plan: drops::plan }];
+
+/// The arguments mean nothing that can be done; the text is complete but for the leading `error: `.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// Why there is no [`Invocation`]: a wrong command line, or a request for help or the version.
+#[derive(Debug)]
+pub struct Refusal {
+    text: String,
+    exit: Exit,
+}
+
+impl Refusal {
+    /// [`Exit::Done`] for help and version, else [`Exit::Usage`].
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Help and version belong on stdout, errors on stderr.
+    pub fn is_error(&self) -> bool {
+        self.exit != Exit::Done
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Reads a whole command line, the program's name first.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Refusal> {
+    let matches = command().try_get_matches_from(args)?;
+    let global = Global::from_matches(&matches);
+    let plan = plan(&matches)?;
+    Ok(Invocation { global, plan })
+}
+
+/// The whole command line as clap knows it: for help, completions and man pages.
+pub fn command() -> Command {
+    Command::new("tracer")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Shows what a Cilium node drops, who was on both ends, and why; with or without a live agent")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .args(global::args())
+        .subcommands(COMMANDS.iter().map(|entry| (entry.command)()))
+        .after_help(EXIT_CODES)
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 done   1 failed   2 wrong command line   3 not permitted   4 no Cilium found
+  5 kernel feature missing   6 finished but incomplete   7 condition not met";
+
+fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
+    let Some((name, matches)) = matches.subcommand() else {
+        return Err(UsageError("no command given".to_owned()));
+    };
+    let entry = COMMANDS.iter().find(|entry| (entry.command)().get_name() == name);
+    let entry = entry.ok_or_else(|| UsageError(format!("unknown command `{name}`")))?;
+    (entry.plan)(matches)
+}
+
+impl From<UsageError> for Refusal {
+    fn from(error: UsageError) -> Self {
+        Self { text: format!("error: {error}\n"), exit: Exit::Usage }
+    }
+}
+
+impl From<clap::Error> for Refusal {
+    /// Errors without the usage summary: what is wrong, and the tip if there is one.
+    fn from(error: clap::Error) -> Self {
+        let text = error.render().to_string();
+        if !error.use_stderr() {
+            return Self { text, exit: Exit::Done };
+        }
+        let end = text.find("\nUsage:").or_else(|| text.find("\nFor more information")).unwrap_or(text.len());
+        let text = if text.starts_with("error") { text[..end].trim_end() } else { text.trim_end() };
+        Self { text: format!("{text}\n"), exit: Exit::Usage }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,31 @@ pub enum Verdict {
     Translated,
 }
 
+impl Verdict {
+    pub const ALL: [Self; 7] = [
+        Self::Forwarded,
+        Self::Dropped,
+        Self::Error,
+        Self::Audit,
+        Self::Redirected,
+        Self::Traced,
+        Self::Translated,
+    ];
+
+    /// Hubble's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forwarded => "FORWARDED",
+            Self::Dropped => "DROPPED",
+            Self::Error => "ERROR",
+            Self::Audit => "AUDIT",
+            Self::Redirected => "REDIRECTED",
+            Self::Traced => "TRACED",
+            Self::Translated => "TRANSLATED",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Direction {
     #[default]

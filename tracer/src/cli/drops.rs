@@ -1,0 +1,260 @@
+//! `tracer drops`: its command line, and the [`DropsPlan`] that it means.
+
+use std::ffi::OsString;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use tracer_common::event::{DEFAULT_SNAPLEN, MAX_SNAPLEN};
+
+use super::{Plan, UsageError, duration, filters};
+use crate::filter::FilterSet;
+use crate::filter::end::EndFilter;
+use crate::output::options::{Format, OutputOptions};
+use crate::output::time::TimeFormat;
+
+/// What `tracer drops` was asked to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DropsPlan {
+    /// `--node-name` is not settled yet: see [`FilterSet::bind_node`].
+    pub filter: FilterSet,
+    /// Show what is folded into counted lines otherwise.
+    pub all: bool,
+    pub output: OutputOptions,
+    pub stop: StopRule,
+    /// Program and arguments to run meanwhile; tracing ends with it.
+    pub command: Option<Vec<OsString>>,
+    pub tap: TapChoice,
+    /// End with [`super::exit::Exit::NoCilium`] when the node has no Cilium.
+    pub require_cilium: bool,
+    /// Packet bytes to capture, at most [`MAX_SNAPLEN`].
+    pub snaplen: u32,
+    /// Print the comparison with `cilium_metrics` that often, not only at the end.
+    pub completeness: Option<Duration>,
+    /// Create this file once everything is attached.
+    pub ready_file: Option<PathBuf>,
+    /// Remarks on the command line for the banner.
+    pub notes: Vec<String>,
+}
+
+/// When to stop, beside SIGINT, SIGTERM, a closed pipe and the end of [`DropsPlan::command`]. Whatever comes
+/// first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StopRule {
+    /// After that many shown drops.
+    pub count: Option<NonZeroU64>,
+    pub duration: Option<Duration>,
+}
+
+/// How to listen to Cilium's own drop messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TapChoice {
+    /// The best that the kernel allows.
+    #[default]
+    Auto,
+    Fentry,
+    Kprobe,
+    /// Not at all: only frees, with the note that Cilium leaves in the packet.
+    Note,
+}
+
+const STOP: &str = "When to stop";
+const OUTPUT: &str = "Output";
+const TAPS: &str = "Taps";
+
+pub(super) fn command() -> Command {
+    Command::new("drops")
+        .about("Shows every dropped packet as it happens")
+        .long_about(ABOUT)
+        .args(filters::args())
+        .args(stop_args())
+        .args(output_args())
+        .args(tap_args())
+        .args([follow(), event_type()])
+        .after_help(EXAMPLES)
+}
+
+const ABOUT: &str = "\
+Shows every dropped packet as it happens: Cilium's drops with its reason, and the kernel's drops that concern
+Cilium's endpoints, addresses and interfaces; --all shows the rest too. Events go to stdout, everything else to
+stderr. Nothing of Cilium is changed or attached to.";
+
+const EXAMPLES: &str = "\
+Filters without from-/to- speak of one end: --pod db --port 5432 is port 5432 of db, in both directions.
+
+Examples:
+  tracer drops                                       everything that goes wrong on this node
+  tracer drops -n prod -l app=shop                   what happens to one application
+  tracer drops --identity 12345 -o json | jq .flow   as JSON lines, in Hubble's shape
+  tracer drops --drop-reason-desc POLICY_DENIED --to-port 8080
+  tracer drops --not --protocol icmp --not --kernel-reason NO_SOCKET
+  tracer drops --duration 30s -c 100                 at most 30 seconds and 100 drops
+  tracer drops -- curl -m 3 http://10.96.0.10        only while a command runs";
+
+fn stop_args() -> [Arg; 3] {
+    [
+        Arg::new("count")
+            .short('c')
+            .long("count")
+            .value_name("N")
+            .value_parser(value_parser!(NonZeroU64))
+            .help("Stop after N shown drops"),
+        Arg::new("duration")
+            .long("duration")
+            .value_name("TIME")
+            .value_parser(duration::parse)
+            .help("Stop after this time: 30s, 1m30s"),
+        Arg::new("command")
+            .value_name("COMMAND")
+            .value_parser(value_parser!(OsString))
+            .num_args(1..)
+            .last(true)
+            .help("Run this command and stop when it ends"),
+    ]
+    .map(|arg| arg.help_heading(STOP))
+}
+
+fn output_args() -> [Arg; 8] {
+    let yes = |name: &'static str, help| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    [
+        Arg::new("output")
+            .short('o')
+            .long("output")
+            .value_name("FORMAT")
+            .value_parser(PossibleValuesParser::new(Format::NAMES))
+            .hide_possible_values(true)
+            .default_value("compact")
+            .help("compact, dict, table, json (Hubble's lines plus the key \"tracer\") or jsonpb (Hubble's lines)"),
+        yes("all", "Show known-harmless drops too, instead of counting them"),
+        Arg::new("time-format")
+            .long("time-format")
+            .value_name("FORMAT")
+            .value_parser(TimeFormat::parse)
+            .default_value("StampMilli")
+            .help("Time in text output: StampMilli, RFC3339, RFC3339Milli, RFC3339Micro, RFC3339Nano, RFC1123Z, ..."),
+        yes("utc", "Print times in UTC instead of the local time zone"),
+        yes("numeric", "Print addresses instead of names"),
+        Arg::new("ip-translation")
+            .long("ip-translation")
+            .value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_value("true")
+            .default_missing_value("true")
+            .value_parser(value_parser!(bool))
+            .help("Print pod and DNS names instead of addresses"),
+        yes("print-node-name", "Print the node's name in text output"),
+        Arg::new("ready-file")
+            .long("ready-file")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("Create FILE once everything is attached"),
+    ]
+    .map(|arg| arg.help_heading(OUTPUT))
+}
+
+fn tap_args() -> [Arg; 4] {
+    [
+        Arg::new("tap")
+            .long("tap")
+            .value_name("TAP")
+            .value_parser(PossibleValuesParser::new(["auto", "fentry", "kprobe", "note"]))
+            .default_value("auto")
+            .help("How to listen to Cilium's drop messages; note: not at all, use the note in the packet"),
+        Arg::new("require-cilium")
+            .long("require-cilium")
+            .action(ArgAction::SetTrue)
+            .help("Fail with exit code 4 when this node has no Cilium"),
+        Arg::new("snaplen")
+            .long("snaplen")
+            .value_name("BYTES")
+            .value_parser(value_parser!(u32).range(14..=MAX_SNAPLEN as i64))
+            .help(format!("Packet bytes to capture, 14 to {MAX_SNAPLEN} [default: {DEFAULT_SNAPLEN}]")),
+        Arg::new("completeness")
+            .long("completeness")
+            .value_name("INTERVAL")
+            .num_args(0..=1)
+            .default_missing_value("10s")
+            .value_parser(duration::parse)
+            .help("Compare with Cilium's own drop counters at an interval (10s), not only at the end"),
+    ]
+    .map(|arg| arg.help_heading(TAPS))
+}
+
+/// `drops` always follows; scripts made for Hubble say so.
+fn follow() -> Arg {
+    Arg::new("follow").short('f').long("follow").action(ArgAction::SetTrue).hide(true)
+}
+
+fn event_type() -> Arg {
+    Arg::new("type").short('t').long("type").action(ArgAction::Append).hide(true)
+}
+
+pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
+    check_type(matches)?;
+    let filter = filters::filter_set(matches)?;
+    let notes = notes(&filter);
+    Ok(Plan::Drops(Box::new(DropsPlan {
+        filter,
+        notes,
+        all: matches.get_flag("all"),
+        output: output_options(matches),
+        stop: StopRule {
+            count: matches.get_one::<NonZeroU64>("count").copied(),
+            duration: matches.get_one::<Duration>("duration").copied(),
+        },
+        command: matches.get_many::<OsString>("command").map(|words| words.cloned().collect()),
+        tap: tap_choice(matches),
+        require_cilium: matches.get_flag("require-cilium"),
+        snaplen: matches.get_one::<u32>("snaplen").copied().unwrap_or(DEFAULT_SNAPLEN),
+        completeness: matches.get_one::<Duration>("completeness").copied(),
+        ready_file: matches.get_one::<PathBuf>("ready-file").cloned(),
+    })))
+}
+
+fn check_type(matches: &ArgMatches) -> Result<(), UsageError> {
+    let mut types = matches.get_many::<String>("type").into_iter().flatten();
+    match types.find(|name| *name != "drop") {
+        Some(other) => Err(UsageError(format!("`drops` shows events of type `drop` only, not `{other}`"))),
+        None => Ok(()),
+    }
+}
+
+fn output_options(matches: &ArgMatches) -> OutputOptions {
+    let numeric = matches.get_flag("numeric");
+    OutputOptions {
+        format: matches
+            .get_one::<String>("output")
+            .and_then(|name| Format::by_name(name))
+            .unwrap_or_default(),
+        time_format: matches.get_one::<TimeFormat>("time-format").copied().unwrap_or_default(),
+        utc: matches.get_flag("utc"),
+        names: !numeric && matches.get_one::<bool>("ip-translation").copied().unwrap_or(true),
+        node_name: matches.get_flag("print-node-name"),
+        color: false,
+    }
+}
+
+fn tap_choice(matches: &ArgMatches) -> TapChoice {
+    match matches.get_one::<String>("tap").map(String::as_str) {
+        Some("fentry") => TapChoice::Fentry,
+        Some("kprobe") => TapChoice::Kprobe,
+        Some("note") => TapChoice::Note,
+        _ => TapChoice::Auto,
+    }
+}
+
+/// `--identity 12345 --port 80` reads like "12345 talks to port 80" and is not: say so.
+fn notes(filter: &FilterSet) -> Vec<String> {
+    let who_and_port = |end: &EndFilter| {
+        !end.ports.is_empty() && *end != EndFilter { ports: end.ports.clone(), ..Default::default() }
+    };
+    match &filter.allow[..] {
+        [left, right] if who_and_port(&left.source) && who_and_port(&right.destination) => {
+            vec!["--port speaks of the same end as the other filters; for the far end use --to-port or --from-port".into()]
+        }
+        _ => Vec::new(),
+    }
+}

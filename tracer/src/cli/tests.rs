@@ -1,0 +1,217 @@
+//! Command lines as typed, and what they mean or how they are refused.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use super::drops::{DropsPlan, TapChoice};
+use super::*;
+use crate::output::color::ColorChoice;
+use crate::output::options::Format;
+use crate::output::time::TimeFormat;
+
+fn try_parse(line: &str) -> Result<Invocation, Refusal> {
+    parse(std::iter::once("tracer").chain(line.split_whitespace()).map(OsString::from))
+}
+
+fn drops(line: &str) -> DropsPlan {
+    match try_parse(line).unwrap_or_else(|refusal| panic!("{line}: {refusal}")).plan {
+        Plan::Drops(plan) => *plan,
+    }
+}
+
+/// The error text, which must be one line and go with exit code 2.
+fn refused(line: &str) -> String {
+    let refusal = try_parse(line).expect_err(line);
+    assert_eq!((refusal.exit(), refusal.exit().code()), (Exit::Usage, 2), "{line}");
+    assert!(refusal.is_error());
+    refusal.to_string().trim_end().to_owned()
+}
+
+#[test]
+fn bare_drops_means_everything_compact_until_stopped() {
+    let plan = drops("drops");
+    assert_eq!(plan.filter, Default::default());
+    assert_eq!(plan.stop, Default::default());
+    assert_eq!(
+        (plan.output.format, plan.output.names, plan.output.time_format),
+        (Format::Compact, true, TimeFormat::StampMilli)
+    );
+    assert_eq!((plan.tap, plan.snaplen, plan.all, plan.require_cilium), (TapChoice::Auto, 128, false, false));
+    assert_eq!((plan.command, plan.completeness, plan.ready_file), (None, None, None));
+}
+
+#[test]
+fn every_option_arrives() {
+    let plan = drops(
+        "drops --all -c 5 --duration 1m30s -o jsonpb --time-format rfc3339nano --utc --numeric --print-node-name \
+         --ready-file /tmp/ready --tap kprobe --require-cilium --snaplen 256 --completeness 3s -- curl -m 3 x",
+    );
+    assert!(
+        plan.all && plan.output.utc && plan.output.node_name && plan.require_cilium && !plan.output.names
+    );
+    assert_eq!(plan.stop.count, NonZeroU64::new(5));
+    assert_eq!(plan.stop.duration, Some(Duration::from_secs(90)));
+    assert_eq!((plan.output.format, plan.output.time_format), (Format::Jsonpb, TimeFormat::Rfc3339Nano));
+    assert_eq!((plan.tap, plan.snaplen), (TapChoice::Kprobe, 256));
+    assert_eq!(plan.completeness, Some(Duration::from_secs(3)));
+    assert_eq!(plan.ready_file, Some("/tmp/ready".into()));
+    assert_eq!(plan.command, Some(["curl", "-m", "3", "x"].map(OsString::from).to_vec()));
+}
+
+#[test]
+fn spellings_of_hubble_are_understood() {
+    assert_eq!(drops("drops -o JSON").output.format, Format::Json);
+    assert_eq!(drops("drops -o tab").output.format, Format::Table);
+    assert!(!drops("drops --ip-translation=false").output.names);
+    assert!(drops("drops --ip-translation").output.names);
+    assert_eq!(drops("drops -f -t drop").filter, Default::default());
+    assert_eq!(drops("drops --completeness").completeness, Some(Duration::from_secs(10)));
+}
+
+#[test]
+fn global_options_work_before_and_after_the_command() {
+    for line in ["--bpffs /x --color never -q -D drops", "drops -D -q --color never --bpffs /x"] {
+        let global = try_parse(line).unwrap().global;
+        assert_eq!((global.bpffs, global.color), (Some("/x".into()), ColorChoice::Never), "{line}");
+        assert!(global.quiet && global.debug, "{line}");
+    }
+}
+
+#[test]
+fn short_filter_flags() {
+    assert_eq!(drops("drops -n prod -l app=x").filter, drops("drops --namespace prod --label app=x").filter);
+    assert_eq!(drops("drops -A -4 -6").filter, drops("drops --all-namespaces --ipv4 --ipv6").filter);
+    assert_eq!(drops("drops --related-to 7").filter, drops("drops --endpoint 7").filter);
+    assert_eq!(
+        drops("drops --from 7 --to 8").filter,
+        drops("drops --from-endpoint 7 --to-endpoint 8").filter
+    );
+}
+
+#[test]
+fn not_negates_exactly_the_next_filter_whatever_stands_between() {
+    let filter = drops("drops --not --port 80 --port 443").filter;
+    assert_eq!(
+        (filter.allow, filter.deny),
+        (drops("drops --port 443").filter.allow, drops("drops --port 80").filter.allow)
+    );
+    let filter = drops("drops --not -A --protocol tcp").filter;
+    assert_eq!(filter.deny, drops("drops -A").filter.allow);
+    let filter = drops("drops --port 80 --not -o json --port 81 --not -4").filter;
+    assert_eq!(filter.allow, drops("drops --port 80").filter.allow);
+    assert_eq!(filter.deny, drops("drops --port 81 -4").filter.allow);
+    assert_eq!(drops("drops -4 --not -4 -4").filter.allow, drops("drops -4 -4").filter.allow);
+}
+
+#[test]
+fn wrong_filters_are_refused_in_one_line() {
+    for (line, expected) in [
+        ("drops --from-pod a --namespace b", "error: filters --from-pod and --namespace cannot be combined"),
+        ("drops --port 1 --not", "error: trailing --not found in the arguments"),
+        ("drops --not --not --port 1", "error: consecutive --not statements"),
+        (
+            "drops --port x",
+            "error: invalid --port value `x`: expected a port (0 to 65535) or a range such as 8000-8010",
+        ),
+        ("drops -t l7", "error: `drops` shows events of type `drop` only, not `l7`"),
+    ] {
+        assert_eq!(refused(line), expected);
+    }
+}
+
+#[test]
+fn flags_of_hubble_that_cannot_work_are_refused_with_the_reason() {
+    let layer7 = "layer 7 is seen by the agent's proxy only, not by the datapath";
+    assert_eq!(
+        refused("drops --http-status 404"),
+        format!("error: --http-status cannot work here: {layer7}")
+    );
+    for flag in [
+        "http-method get",
+        "trace-id x",
+        "uuid x",
+        "service a",
+        "last 5",
+        "since 3m",
+        "server x",
+        "node-label a=b",
+    ] {
+        let (name, _) = flag.split_once(' ').unwrap();
+        let text = refused(&format!("drops --{flag}"));
+        assert!(text.starts_with(&format!("error: --{name} cannot work here: ")), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn wrong_options_are_refused_without_a_usage_dump() {
+    for line in [
+        "drops --no-such-flag",
+        "drops -c 0",
+        "drops -c x",
+        "drops --duration 8",
+        "drops --snaplen 257",
+        "drops -o xml",
+        "drops --time-format Kitchen",
+        "drops --tap xdp",
+        "drops stray",
+        "frobnicate",
+        "--color sometimes drops",
+    ] {
+        let text = refused(line);
+        assert!(text.starts_with("error: ") && !text.contains("Usage:"), "{line}: {text}");
+    }
+    assert!(refused("drops --duration 8").contains("a unit is missing after 8, as in 8s"));
+    assert!(refused("drops --protcol tcp").contains("--protocol"), "a typo gets a tip");
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    for (line, expected) in
+        [("--help", "drops"), ("drops --help", "--drop-reason-desc"), ("--version", "tracer ")]
+    {
+        let refusal = try_parse(line).expect_err(line);
+        assert_eq!(refusal.exit(), Exit::Done, "{line}");
+        assert!(!refusal.is_error() && refusal.to_string().contains(expected), "{line}");
+    }
+    let help = try_parse("drops --help").unwrap_err().to_string();
+    assert!(!help.contains("--http-status"), "refused flags are not advertised");
+    assert!(help.contains("Exit codes") || command().render_help().to_string().contains("Exit codes"));
+}
+
+#[test]
+fn nothing_typed_is_a_usage_error_with_help() {
+    let refusal = try_parse("").unwrap_err();
+    assert_eq!(refusal.exit(), Exit::Usage);
+    assert!(refusal.to_string().contains("drops"));
+}
+
+#[test]
+fn a_port_beside_a_name_gets_a_remark() {
+    assert_eq!(drops("drops --identity 1 --port 80").notes.len(), 1);
+    for line in
+        ["drops --identity 1 --to-port 80", "drops --from-identity 1 --port 80", "drops --port 80", "drops"]
+    {
+        assert!(drops(line).notes.is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn the_command_definition_is_sound() {
+    command().debug_assert();
+}
+
+#[test]
+fn exit_codes_are_the_documented_ones() {
+    let all = [
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NotPermitted,
+        Exit::NoCilium,
+        Exit::NoKernelFeature,
+        Exit::Incomplete,
+        Exit::ConditionNotMet,
+    ];
+    assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 4, 5, 6, 7]);
+}

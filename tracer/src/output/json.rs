@@ -1,0 +1,153 @@
+//! Just enough JSON writing, straight into a byte buffer: no tree, no allocation.
+
+use std::io::Write;
+
+use super::escape;
+
+/// The members of one JSON object in the making. Methods named after a type leave out zero and empty values,
+/// as the proto3 JSON mapping does; `always_` ones do not.
+pub(super) struct Object<'a> {
+    out: &'a mut Vec<u8>,
+}
+
+impl<'a> Object<'a> {
+    /// Appends a whole object to `out`.
+    pub fn write(out: &'a mut Vec<u8>, members: impl FnOnce(&mut Object<'_>)) {
+        out.push(b'{');
+        members(&mut Object { out });
+        out.push(b'}');
+    }
+
+    /// Appends `"key":`, with a comma unless it is the first member; the value is the caller's to append.
+    pub fn key(&mut self, key: &str) -> &mut Vec<u8> {
+        separate(self.out, b'{');
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
+    }
+
+    pub fn object(&mut self, key: &str, members: impl FnOnce(&mut Object<'_>)) {
+        Object::write(self.key(key), members);
+    }
+
+    pub fn string(&mut self, key: &str, value: &str) {
+        if !value.is_empty() {
+            self.always_string(key, value);
+        }
+    }
+
+    pub fn always_string(&mut self, key: &str, value: &str) {
+        quoted(self.key(key), |out| escape::json(out, value));
+    }
+
+    /// Up to 32 bits.
+    pub fn number(&mut self, key: &str, value: u32) {
+        if value != 0 {
+            self.always_number(key, value);
+        }
+    }
+
+    pub fn always_number(&mut self, key: &str, value: impl itoa::Integer) {
+        decimal(self.key(key), value);
+    }
+
+    /// 64-bit numbers are strings in proto3 JSON.
+    pub fn number64(&mut self, key: &str, value: u64) {
+        if value != 0 {
+            self.always_number64(key, value);
+        }
+    }
+
+    pub fn always_number64(&mut self, key: &str, value: impl itoa::Integer) {
+        quoted(self.key(key), |out| decimal(out, value));
+    }
+
+    /// `"0x…"`, for addresses.
+    pub fn hex(&mut self, key: &str, value: u64) {
+        if value != 0 {
+            // Writing to a Vec cannot fail.
+            let _ = write!(self.key(key), "\"{value:#x}\"");
+        }
+    }
+
+    pub fn flag(&mut self, key: &str, value: bool) {
+        if value {
+            self.always_flag(key, value);
+        }
+    }
+
+    pub fn always_flag(&mut self, key: &str, value: bool) {
+        self.key(key).extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    pub fn strings<'s>(&mut self, key: &str, values: impl IntoIterator<Item = &'s str>) {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_some() {
+            self.always_strings(key, values);
+        }
+    }
+
+    pub fn always_strings<'s>(&mut self, key: &str, values: impl IntoIterator<Item = &'s str>) {
+        let out = self.key(key);
+        out.push(b'[');
+        for value in values {
+            separate(out, b'[');
+            quoted(out, |out| escape::json(out, value));
+        }
+        out.push(b']');
+    }
+
+    /// An array of objects.
+    pub fn objects<T>(&mut self, key: &str, items: impl IntoIterator<Item = T>, members: impl Fn(&mut Object<'_>, T)) {
+        let out = self.key(key);
+        out.push(b'[');
+        for item in items {
+            separate(out, b'[');
+            Object::write(out, |object| members(object, item));
+        }
+        out.push(b']');
+    }
+}
+
+/// A comma, unless nothing stands behind `opening` yet.
+fn separate(out: &mut Vec<u8>, opening: u8) {
+    if out.last() != Some(&opening) {
+        out.push(b',');
+    }
+}
+
+pub(super) fn quoted(out: &mut Vec<u8>, value: impl FnOnce(&mut Vec<u8>)) {
+    out.push(b'"');
+    value(out);
+    out.push(b'"');
+}
+
+pub(super) fn decimal(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_separated_and_empty_values_left_out() {
+        let mut out = Vec::new();
+        Object::write(&mut out, |o| {
+            o.string("a", "");
+            o.number("b", 0);
+            o.always_number("c", 0u32);
+            o.number64("d", u64::MAX);
+            o.object("e", |_| {});
+            o.strings("f", []);
+            o.always_strings("g", ["{", "["]);
+            o.objects("h", [1u32, 2], |o, n| o.number("n", n));
+            o.hex("i", 255);
+            o.flag("j", false);
+            o.always_flag("k", false);
+        });
+        let expected = r#"{"c":0,"d":"18446744073709551615","e":{},"g":["{","["],"h":[{"n":1},{"n":2}],"i":"0xff","k":false}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}
