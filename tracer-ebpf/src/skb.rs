@@ -155,33 +155,52 @@ pub fn describe_device(scratch: *mut Scratch, dev: u64) {
     }
     // SAFETY: `scratch` is a live map value.
     let copy = unsafe { (&raw const (*scratch).dev).cast::<u8>() };
-    header.ifindex = read_u32(copy, MAX_DEV_SPAN, device_member(offset!(dev_ifindex)));
-    header.dev_type = read_u16(copy, MAX_DEV_SPAN, device_member(offset!(dev_type)));
-    let name = device_member(offset!(dev_name)) as usize;
+    header.ifindex = read_u32(copy, MAX_DEV_SPAN, place(offset!(dev_ifindex), IFINDEX_AT));
+    header.dev_type = read_u16(copy, MAX_DEV_SPAN, place(offset!(dev_type), TYPE_AT));
+    let name = place(offset!(dev_name), NAME_AT) as usize;
     if name <= MAX_DEV_SPAN - 16 {
         // SAFETY: in bounds as just checked.
         header.ifname = unsafe { copy.add(name).cast::<[u8; 16]>().read_unaligned() };
     }
-    header.netns = netns(scratch, read_u64(copy, MAX_DEV_SPAN, device_member(offset!(dev_net))));
+    header.netns = netns(scratch, read_u64(copy, MAX_DEV_SPAN, place(offset!(dev_net), NET_AT)));
     header.flags |= flag::HAS_DEV;
 }
 
+/// Places in the copy where members go that had to be read one by one.
+const IFINDEX_AT: u32 = 0;
+const TYPE_AT: u32 = 4;
+const NET_AT: u32 = 8;
+const NAME_AT: u32 = 16;
+
 /// Place of a `net_device` member in the copy.
 #[inline(always)]
-fn device_member(offset: u32) -> u32 {
-    offset.wrapping_sub(offset!(dev_base))
+fn place(offset: u32, alone: u32) -> u32 {
+    if offset!(dev_span) == 0 { alone } else { offset.wrapping_sub(offset!(dev_base)) }
 }
 
-/// Copies the part of the `net_device` that holds every needed member.
+/// Copies the part of the `net_device` that holds every needed member, or each member where they lie too far
+/// apart for one read (before 6.6).
 #[inline(always)]
 fn load_device(scratch: *mut Scratch, dev: u64) -> bool {
     let span = offset!(dev_span);
     // SAFETY: `scratch` is a live map value.
     let copy = unsafe { (&raw mut (*scratch).dev).cast::<u8>() };
-    if span == 0 || span as usize > MAX_DEV_SPAN {
+    if span as usize > MAX_DEV_SPAN {
         return false;
     }
-    read_kernel(copy, span, dev.wrapping_add(u64::from(offset!(dev_base))))
+    if span != 0 {
+        return read_kernel(copy, span, dev.wrapping_add(u64::from(offset!(dev_base))));
+    }
+    load_member(copy, IFINDEX_AT, 4, dev, offset!(dev_ifindex))
+        && load_member(copy, TYPE_AT, 2, dev, offset!(dev_type))
+        && load_member(copy, NET_AT, 8, dev, offset!(dev_net))
+        && load_member(copy, NAME_AT, 16, dev, offset!(dev_name))
+}
+
+#[inline(always)]
+fn load_member(copy: *mut u8, at: u32, size: u32, dev: u64, offset: u32) -> bool {
+    // SAFETY: the places end below 32 bytes.
+    read_kernel(unsafe { copy.add(at as usize) }, size, dev.wrapping_add(u64::from(offset)))
 }
 
 /// Inode number of a network namespace.
