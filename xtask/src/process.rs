@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::{env, fs};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// How many last lines of a failed program's output are shown.
 const TAIL_LINES: usize = 20;
@@ -68,13 +68,6 @@ pub fn tail(text: &str, count: usize) -> String {
     last.iter().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n")
 }
 
-/// The exit code to pass on for a program that has ended (128 + signal, as shells do).
-pub fn exit_code(status: ExitStatus) -> ExitCode {
-    use std::os::unix::process::ExitStatusExt;
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
-}
-
 /// Whether we are root.
 pub fn is_root() -> Result<bool> {
     Ok(output(Command::new("id").arg("-u"))?.trim() == "0")
@@ -83,6 +76,21 @@ pub fn is_root() -> Result<bool> {
 /// Whether `sudo` works without a password.
 pub fn can_sudo() -> bool {
     find_program("sudo").is_some() && output(Command::new("sudo").args(["-n", "true"])).is_ok()
+}
+
+/// The program as root: as it is, or through `sudo -n`.
+pub fn as_root(program: &OsStr) -> Result<Command> {
+    if is_root()? {
+        return Ok(Command::new(program));
+    }
+    ensure!(
+        can_sudo(),
+        "`{}` needs root: run this as root, or allow `sudo` without a password",
+        program.display()
+    );
+    let mut command = Command::new("sudo");
+    command.args(["-n", "--"]).arg(program);
+    Ok(command)
 }
 
 /// Whether somebody sits at the terminal.

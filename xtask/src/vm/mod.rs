@@ -4,11 +4,12 @@
 mod cpio;
 mod initramfs;
 mod kernel;
+mod matrix;
 mod modules;
 mod qemu;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,13 +17,19 @@ use anyhow::{Context, Result, ensure};
 
 use self::initramfs::{Job, PROGRAMS, Payload};
 use self::kernel::Kernel;
+use self::matrix::{Matrix, Verdict};
 use self::qemu::Vm;
+use crate::setup::{self, Purpose};
 use crate::workspace::{Output, Profile};
-use crate::{process, say};
+use crate::{build, process, say};
 
 /// The kernels that the tests run on unless others are named.
 pub const KERNELS: &[&str] = &["5.10", "6.1", "6.12", "6.18", kernel::NEWEST];
-/// Our programs, as far as they are built.
+/// How many VMs run at the same time.
+pub const DEFAULT_JOBS: usize = 1;
+/// Seconds for one VM.
+const TIMEOUT: u64 = 900;
+/// Our programs.
 const OUR_PROGRAMS: &[&str] = &["tracer", "pretend-node", "e2e"];
 
 /// Boot Debian kernels in QEMU and run the end-to-end tests (or a command) in them.
@@ -45,35 +52,77 @@ pub struct Args {
     /// Look for newer kernel packages than the cached ones.
     #[arg(long)]
     update: bool,
+    /// How many VMs run at the same time.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_JOBS)]
+    jobs: usize,
     /// Give up on a VM after this many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT)]
     timeout: u64,
-    /// Run this command in the VM instead of the tests; our programs are those built last.
+    /// Run this command in the VM instead of the tests; our programs are there as last built.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
-pub fn run(args: Args) -> Result<ExitCode> {
-    let kernels: Vec<&str> = if args.kernels.is_empty() {
-        KERNELS.to_vec()
-    } else {
-        args.kernels.iter().map(String::as_str).collect()
-    };
+pub fn run(args: &Args) -> Result<ExitCode> {
+    setup::ensure(Purpose::Vm)?;
+    let named: Vec<&str> = args.kernels.iter().map(String::as_str).collect();
+    let kernels = if named.is_empty() { KERNELS } else { &named };
+    if args.shell || !args.command.is_empty() { run_job(args, kernels) } else { run_tests(args, kernels) }
+}
+
+/// The end-to-end tests of the release programs on each kernel.
+pub fn end_to_end(kernels: &[&str], filter: &[String], jobs: usize) -> Result<Vec<Verdict>> {
     let output = Output::locate()?;
-    let logs = output.target.join("vm");
-    fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+    let payload = built_programs(&output, Profile::Release);
+    matrix::announce(kernels);
+    let timeout = Duration::from_secs(TIMEOUT);
+    Ok(Matrix { payload: &payload, filter, logs: logs(&output)?, timeout, update: false }.run(kernels, jobs))
+}
+
+fn run_tests(args: &Args, kernels: &[&str]) -> Result<ExitCode> {
+    let profile = Profile::from_debug_flag(args.debug);
+    let output = build::programs(profile)?;
+    let mut payload = built_programs(&output, profile);
+    payload.extend(args.file.iter().cloned());
+    matrix::announce(kernels);
+    let timeout = Duration::from_secs(args.timeout);
+    let matrix = Matrix {
+        payload: &payload,
+        filter: &args.filter,
+        logs: logs(&output)?,
+        timeout,
+        update: args.update,
+    };
+    let all_good = matrix.run(kernels, args.jobs).iter().all(Verdict::is_good);
+    Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One command or shell, on one kernel after the other; the worst exit code is passed on.
+fn run_job(args: &Args, kernels: &[&str]) -> Result<ExitCode> {
+    let output = Output::locate()?;
     let mut payload = built_programs(&output, Profile::from_debug_flag(args.debug));
     payload.extend(args.file.iter().cloned());
-    let job = if args.shell { Job::Shell } else { Job::Script(script(&args.command)) };
     let mut worst = 0;
     for series in kernels {
         let kernel = kernel::get(series, args.update)?;
-        let code = boot(&kernel, &payload, &job, &logs, Duration::from_secs(args.timeout))?;
+        let timeout = Duration::from_secs(args.timeout);
+        let boot = Boot { kernel: &kernel, payload: &payload, logs: &logs(&output)?, timeout };
+        let code = match args.shell {
+            true => boot.shell()?,
+            false => boot.script(script(&args.command), |line| println!("{line}"))?,
+        };
         worst = worst.max(code);
     }
     Ok(ExitCode::from(worst))
 }
 
+fn logs(output: &Output) -> Result<PathBuf> {
+    let logs = output.target.join("vm");
+    fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+    Ok(logs)
+}
+
+/// As far as they are built.
 fn built_programs(output: &Output, profile: Profile) -> Vec<Payload> {
     let file = |name: &&str| Payload {
         source: output.program(profile, name),
@@ -87,23 +136,34 @@ fn script(command: &[String]) -> String {
     format!("exec {}\n", words.join(" "))
 }
 
-fn boot(kernel: &Kernel, payload: &[Payload], job: &Job, logs: &PathBuf, timeout: Duration) -> Result<u8> {
-    let initramfs = logs.join(format!("{}.{}.cpio", kernel.release, std::process::id()));
-    let archive = initramfs::build(&kernel.modules, payload, job)?;
-    fs::write(&initramfs, archive).with_context(|| format!("cannot write {}", initramfs.display()))?;
-    let vm =
-        Vm { kernel, initramfs: &initramfs, console: logs.join(format!("{}.log", kernel.release)), timeout };
-    say::step(format!("vm: booting {} (console: {})", kernel.release, vm.console.display()));
-    let result = match job {
-        Job::Shell => {
-            ensure!(
-                process::stdin_is_terminal(),
-                "a shell needs a terminal; give a command after `--` instead"
-            );
-            vm.shell().map(|()| 0)
-        }
-        Job::Script(_) => vm.run(|line| println!("{line}")),
-    };
-    let _ = fs::remove_file(&initramfs);
-    result
+/// One start of one kernel.
+struct Boot<'a> {
+    kernel: &'a Kernel,
+    payload: &'a [Payload],
+    logs: &'a Path,
+    timeout: Duration,
+}
+
+impl Boot<'_> {
+    /// Runs a script of busybox's shell; returns its exit code.
+    fn script(&self, script: String, on_line: impl FnMut(&str)) -> Result<u8> {
+        self.boot(&Job::Script(script), |vm| vm.run(on_line))
+    }
+
+    fn shell(&self) -> Result<u8> {
+        ensure!(process::stdin_is_terminal(), "a shell needs a terminal; give a command after `--` instead");
+        self.boot(&Job::Shell, |vm| vm.shell().map(|()| 0))
+    }
+
+    fn boot(&self, job: &Job, work: impl FnOnce(&Vm<'_>) -> Result<u8>) -> Result<u8> {
+        let release = &self.kernel.release;
+        let initramfs = self.logs.join(format!("{release}.{}.cpio", std::process::id()));
+        let archive = initramfs::build(&self.kernel.modules, self.payload, job)?;
+        fs::write(&initramfs, archive).with_context(|| format!("cannot write {}", initramfs.display()))?;
+        let console = self.logs.join(format!("{release}.log"));
+        say::step(format!("vm: booting {release} (console: {})", console.display()));
+        let result = work(&Vm { kernel: self.kernel, initramfs: &initramfs, console, timeout: self.timeout });
+        let _ = fs::remove_file(&initramfs);
+        result
+    }
 }
