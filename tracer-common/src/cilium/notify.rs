@@ -260,6 +260,18 @@ pub enum DropGeneration {
     V3,
 }
 
+impl DropGeneration {
+    /// Bytes of the message without extensions.
+    pub const fn length(self) -> usize {
+        match self {
+            Self::V0 => size_of::<DropV0>(),
+            Self::V1 => size_of::<DropV1>(),
+            Self::V2 => size_of::<DropV2>(),
+            Self::V3 => size_of::<DropV3>(),
+        }
+    }
+}
+
 /// A drop message of any generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drop {

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tracer_common::cilium::notify::DropGeneration;
 use tracer_common::id::{EndpointId, Identity};
 
 use super::endpoint::{IdentitySource, Labels, LocalEndpoint};
@@ -30,4 +31,28 @@ pub trait Names {
     /// Whether an interface of the node's own network namespace belongs to Cilium or to an endpoint. `name`
     /// is "" when unknown.
     fn concerns_interface(&mut self, ifindex: u32, name: &str) -> bool;
+}
+
+/// The running kernel, asked by number and address.
+pub trait KernelNames {
+    /// Name of a drop reason without the common prefix (`NO_SOCKET`).
+    fn drop_reason(&mut self, number: u32) -> Option<Arc<str>>;
+
+    /// `symbol+0xoffset` of a code address.
+    fn symbol(&mut self, address: u64) -> Option<Arc<str>>;
+}
+
+/// A source file of Cilium's datapath.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    pub name: &'static str,
+    /// False: the exact release is not known, the name is that of the likeliest ones.
+    pub certain: bool,
+}
+
+/// The table of file ids.
+pub trait SourceFiles {
+    /// Name of a file id. `sent_as`: layout of the drop message that carried the id; `None` for a note, which
+    /// does not tell the release.
+    fn source_file(&mut self, id: u8, sent_as: Option<DropGeneration>) -> Option<SourceFile>;
 }
