@@ -1,11 +1,22 @@
 //! Reads what Cilium leaves on a node, without its agent: pinned maps, opened read-only, and the agent's
 //! state files, both generations of them. Nothing here writes anything, anywhere.
 //!
-//! `source` finds the node, `node` is its living view for naming, `metrics` the truth for counting;
+//! `source` finds the node, `node` is its living view for naming, `metrics` the truth for counting; `pins`
+//! and `table` open and walk maps for them, `ipcache` and `lxc` decode; `state` reads the agent's files.
 //! `reason`, `file`, `ext_error`, `identity` and `release` are Cilium's numbers in words.
 
+pub mod endpoints;
 pub mod ext_error;
 pub mod file;
 pub mod identity;
+pub mod ipcache;
+pub mod lxc;
+pub mod metrics;
+pub mod node;
+pub mod pins;
 pub mod reason;
 pub mod release;
+pub mod source;
+pub mod state;
+pub mod table;
+pub mod world;
