@@ -163,8 +163,7 @@ impl Tracker {
             "protocol" => parse_protocol(value).map(|p| self.both(|c| c.protocols.extend_from_slice(&p))),
             "tcp-flags" => parse_tcp_flags(value).map(|f| self.both(|c| c.tcp_flags.push(f))),
             "traffic-direction" => parse_direction(value).map(|d| self.both(|c| c.directions.push(d))),
-            "ipv4" => Ok(self.both(|c| c.ip_versions.push(IpVersion::V4))),
-            "ipv6" => Ok(self.both(|c| c.ip_versions.push(IpVersion::V6))),
+            "ipv4" | "ipv6" => parse_ip_version(flag).map(|v| self.both(|c| c.ip_versions.push(v))),
             "ip-version" => parse_ip_version(value).map(|v| self.both(|c| c.ip_versions.push(v))),
             "interface" => not_empty(value).map(|v| self.both(|c| c.interfaces.push(Glob::new(v)))),
             "ip-trace-id" => parse_trace_id(value).map(|id| self.both(|c| c.ip_trace_ids.push(id))),
@@ -184,7 +183,7 @@ impl Tracker {
         let set = match base {
             "pod" => not_empty(value).map(|v| self.add_pod(end, v)),
             "namespace" => parse_namespace(value).map(|v| self.namespaces_of(end).push(v.to_owned())),
-            "all-namespaces" => Ok(self.namespaces_of(end).push(String::new())),
+            "all-namespaces" => Ok(String::new()).map(|any| self.namespaces_of(end).push(any)),
             "label" => Selector::parse(value)
                 .map_err(|e| e.to_string())
                 .map(|selector| self.at(end, |e| e.labels.push(selector.clone()))),

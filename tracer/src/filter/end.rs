@@ -37,7 +37,7 @@ impl EndFilter {
     fn matches_names(&self, peer: &Peer) -> bool {
         any_or_empty(&self.pods, |pod| pod.matches(peer.namespace(), peer.pod()))
             && any_or_empty(&self.clusters, |cluster| cluster.matches(peer.cluster()))
-            && any_or_empty(&self.labels, |selector| selector.matches(peer.labels.as_deref()))
+            && any_or_empty(&self.labels, |selector| selector.matches(peer.labels()))
             && any_or_empty(&self.names, |name| peer.dns_names.iter().any(|n| name.matches_ignoring_case(n)))
             && any_or_empty(&self.workloads, |wanted| {
                 let workloads = peer.endpoint.as_ref().map_or(&[][..], |e| &e.workloads);

@@ -98,13 +98,18 @@ impl Peer {
     pub fn namespace(&self) -> &str {
         match &self.endpoint {
             Some(e) if !e.namespace.is_empty() => &e.namespace,
-            _ => self.labels.as_ref().and_then(|l| l.value_of("io.kubernetes.pod.namespace")).unwrap_or(""),
+            _ => self.labels().and_then(|l| l.value_of("io.kubernetes.pod.namespace")).unwrap_or(""),
         }
+    }
+
+    /// Labels of the identity, else of the local endpoint.
+    pub fn labels(&self) -> Option<&Labels> {
+        self.labels.as_deref().or_else(|| self.endpoint.as_ref().map(|e| &*e.labels))
     }
 
     /// Cluster name from the labels, "" if unknown.
     pub fn cluster(&self) -> &str {
-        self.labels.as_ref().and_then(|l| l.value_of("io.cilium.k8s.policy.cluster")).unwrap_or("")
+        self.labels().and_then(|l| l.value_of("io.cilium.k8s.policy.cluster")).unwrap_or("")
     }
 
     /// Endpoint id, 0 if the end is not an endpoint of this node.

@@ -84,7 +84,14 @@ mod tests {
 
     #[test]
     fn json_strings_come_back_as_they_were() {
-        for input in ["plain", "\"\\/\u{8}\u{c}\n\r\t", "\0\x1b\x7f", "<a>&", "größe 日本 😀", "\u{2028}\u{9b}\u{202e}"] {
+        for input in [
+            "plain",
+            "\"\\/\u{8}\u{c}\n\r\t",
+            "\0\x1b\x7f",
+            "<a>&",
+            "größe 日本 😀",
+            "\u{2028}\u{9b}\u{202e}",
+        ] {
             let line = format!("\"{}\"", escaped(json, input));
             assert_eq!(serde_json::from_str::<String>(&line).unwrap(), input, "{line}");
             assert!(line.bytes().all(|b| b >= 0x20 && b != 0x7f), "{line}");

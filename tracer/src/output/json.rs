@@ -99,7 +99,12 @@ impl<'a> Object<'a> {
     }
 
     /// An array of objects.
-    pub fn objects<T>(&mut self, key: &str, items: impl IntoIterator<Item = T>, members: impl Fn(&mut Object<'_>, T)) {
+    pub fn objects<T>(
+        &mut self,
+        key: &str,
+        items: impl IntoIterator<Item = T>,
+        members: impl Fn(&mut Object<'_>, T),
+    ) {
         let out = self.key(key);
         out.push(b'[');
         for item in items {

@@ -1,6 +1,27 @@
 //! Events, summaries and banners as text and JSON. Takes finished values of [`crate::model`] and any
-//! `io::Write`; knows no tap, no map and no clock.
+//! `io::Write`; knows no tap, no map and no clock. Words for Cilium's numbers come from the pure tables of
+//! [`crate::cilium`].
+//!
+//! [`Printer`] is the way in for events; [`summary`] and [`banner`] are for stderr.
 
+pub mod banner;
 pub mod color;
+mod dict;
+pub mod escape;
+mod flow_json;
+mod json;
+pub mod lost;
 pub mod options;
+mod packet;
+mod printer;
+pub mod summary;
+mod table;
+mod text;
 pub mod time;
+mod tracer_json;
+mod uuid;
+
+pub use printer::{Node, Printer, is_closed_pipe};
+
+#[cfg(test)]
+mod tests;

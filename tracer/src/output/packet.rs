@@ -8,7 +8,7 @@ use crate::model::packet::{Packet, Transport};
 
 pub(super) fn write_ip(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
-        IpAddr::V4(v4) => write_separated(out, &v4.octets(), b'.', |out, octet| decimal(out, octet)),
+        IpAddr::V4(v4) => write_separated(out, &v4.octets(), b'.', decimal),
         // Writing to a Vec cannot fail.
         IpAddr::V6(v6) => drop(write!(out, "{v6}")),
     }
@@ -126,7 +126,10 @@ fn icmpv6(kind: u8) -> Option<IcmpNames> {
         1 => ("DestinationUnreachable", UNREACHABLE),
         2 => ("PacketTooBig", &[]),
         3 => ("TimeExceeded", &["HopLimitExceeded", "FragmentReassemblyTimeExceeded"]),
-        4 => ("ParameterProblem", &["ErroneousHeaderField", "UnrecognizedNextHeader", "UnrecognizedNextHeader"]),
+        4 => (
+            "ParameterProblem",
+            &["ErroneousHeaderField", "UnrecognizedNextHeader", "UnrecognizedNextHeader"],
+        ),
         128 => ("EchoRequest", &[]),
         129 => ("EchoReply", &[]),
         133 => ("RouterSolicitation", &[]),

@@ -1,0 +1,389 @@
+//! What a run ends with on stderr: every counter, also those that are zero, and the comparison with Cilium's
+//! own count of its drops.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use tracer_common::event::TapCounters;
+
+use super::escape;
+use super::json::Object;
+use super::tracer_json::SCHEMA_VERSION;
+use crate::cilium::reason;
+use crate::model::reason::DropReason;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// From attached to detached.
+    pub duration: Duration,
+    pub taps: Vec<TapSummary>,
+    pub events: EventCounters,
+    pub metrics: Metrics,
+}
+
+/// One tap that was on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TapSummary {
+    pub name: &'static str,
+    pub hook: String,
+    pub counters: TapCounters,
+    /// Runs that the kernel skipped; `None` where it does not count them.
+    pub missed: Option<u64>,
+}
+
+/// What became of the records in user space.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventCounters {
+    /// Records taken from the ring buffer.
+    pub received: u64,
+    /// Records that could not be read.
+    pub malformed: u64,
+    /// Records that became part of an event that another record had begun.
+    pub joined: u64,
+    /// Events printed.
+    pub shown: u64,
+    /// Events rejected by the exact filter.
+    pub filtered: u64,
+    /// Known-harmless events that were only counted, by class.
+    pub folded: Vec<(&'static str, u64)>,
+    /// Events that tracer's own queues had no room for.
+    pub lost_in_queues: u64,
+}
+
+impl EventCounters {
+    pub fn folded_total(&self) -> u64 {
+        self.folded.iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// The comparison with `cilium_metrics`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Metrics {
+    Compared(Reconciliation),
+    /// Why there is none.
+    Unavailable(String),
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::Unavailable("not read".to_owned())
+    }
+}
+
+/// Cilium's drops during the run: what the datapath counted, and what became of them here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconciliation {
+    pub reasons: Vec<ReasonCount>,
+    /// Rejected by the filter in the kernel, whatever the reason.
+    pub filtered_in_kernel: u64,
+    /// Lost in the ring or in a queue, whatever the reason.
+    pub lost: u64,
+}
+
+/// Drops of one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReasonCount {
+    pub reason: DropReason,
+    /// By the datapath.
+    pub counted: u64,
+    pub shown: u64,
+    pub filtered: u64,
+    pub folded: u64,
+}
+
+impl Reconciliation {
+    fn total(&self, of: impl Fn(&ReasonCount) -> u64) -> u64 {
+        self.reasons.iter().map(of).sum()
+    }
+
+    pub fn counted(&self) -> u64 {
+        self.total(|row| row.counted)
+    }
+
+    /// Drops that the datapath counted and tracer knows nothing of; negative when tracer saw more than were
+    /// counted.
+    pub fn unaccounted(&self) -> i64 {
+        let accounted =
+            self.total(|row| row.shown + row.filtered + row.folded) + self.filtered_in_kernel + self.lost;
+        self.counted().wrapping_sub(accounted).cast_signed()
+    }
+}
+
+impl Summary {
+    /// Records lost before they were printed, drops that another record told of excluded.
+    pub fn lost(&self) -> u64 {
+        let lost = |tap: &TapSummary| tap.counters.ring_full;
+        let recovered: u64 = self.taps.iter().map(|tap| tap.counters.recovered).sum();
+        let in_rings: u64 = self.taps.iter().map(lost).sum();
+        in_rings.saturating_sub(recovered) + self.events.lost_in_queues
+    }
+
+    /// Whether something was not seen or not understood.
+    pub fn is_incomplete(&self) -> bool {
+        let unaccounted = matches!(&self.metrics, Metrics::Compared(compared) if compared.unaccounted() != 0);
+        self.lost() > 0 || self.events.malformed > 0 || unaccounted
+    }
+
+    pub fn write_text(&self, sink: &mut impl Write) -> io::Result<()> {
+        let mut out = Vec::new();
+        writeln!(out, "summary of {:.1} s", self.duration.as_secs_f64())?;
+        for tap in &self.taps {
+            write_tap(&mut out, tap)?;
+        }
+        write_events(&mut out, &self.events)?;
+        match &self.metrics {
+            Metrics::Compared(compared) => write_comparison(&mut out, compared)?,
+            Metrics::Unavailable(why) => {
+                out.extend_from_slice(b"  cilium_metrics: not compared, ");
+                escape::text(&mut out, why);
+                out.push(b'\n');
+            }
+        }
+        sink.write_all(&out)
+    }
+
+    /// One line.
+    pub fn write_json(&self, sink: &mut impl Write) -> io::Result<()> {
+        let mut out = Vec::new();
+        Object::write(&mut out, |line| line.object("summary", |object| self.json(object)));
+        out.push(b'\n');
+        sink.write_all(&out)
+    }
+
+    fn json(&self, object: &mut Object<'_>) {
+        object.always_number("schema_version", SCHEMA_VERSION);
+        object.always_number64("duration_ns", u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX));
+        object.objects("taps", &self.taps, json_tap);
+        object.object("events", |object| json_events(object, &self.events));
+        object.always_number64("lost", self.lost());
+        object.always_flag("incomplete", self.is_incomplete());
+        match &self.metrics {
+            Metrics::Compared(compared) => {
+                object.object("cilium_metrics", |object| json_comparison(object, compared))
+            }
+            Metrics::Unavailable(why) => object.object("cilium_metrics", |object| {
+                object.always_string("unavailable", why);
+            }),
+        }
+    }
+}
+
+/// Counters of a tap with their names, in the order in which they are printed.
+fn tap_counters(counters: &TapCounters) -> [(&'static str, u64); 10] {
+    [
+        ("seen", counters.seen),
+        ("foreign", counters.foreign),
+        ("filtered", counters.filtered),
+        ("filtered_cilium", counters.filtered_cilium),
+        ("emitted", counters.emitted),
+        ("ring_full", counters.ring_full),
+        ("ring_full_cilium", counters.ring_full_cilium),
+        ("companion_lost", counters.companion_lost),
+        ("recovered", counters.recovered),
+        ("read_fault", counters.read_fault),
+    ]
+}
+
+fn event_counters(events: &EventCounters) -> [(&'static str, u64); 7] {
+    [
+        ("received", events.received),
+        ("malformed", events.malformed),
+        ("joined", events.joined),
+        ("shown", events.shown),
+        ("filtered", events.filtered),
+        ("folded", events.folded_total()),
+        ("lost_in_queues", events.lost_in_queues),
+    ]
+}
+
+/// Counters of Cilium's drops over all reasons.
+fn comparison_counters(compared: &Reconciliation) -> [(&'static str, u64); 6] {
+    [
+        ("counted", compared.counted()),
+        ("shown", compared.total(|row| row.shown)),
+        ("filtered", compared.total(|row| row.filtered)),
+        ("folded", compared.total(|row| row.folded)),
+        ("filtered_in_kernel", compared.filtered_in_kernel),
+        ("lost", compared.lost),
+    ]
+}
+
+const fn reason_counters(row: &ReasonCount) -> [(&'static str, u64); 4] {
+    [("counted", row.counted), ("shown", row.shown), ("filtered", row.filtered), ("folded", row.folded)]
+}
+
+/// `name value, name value`, underscores as blanks.
+fn write_counters(out: &mut Vec<u8>, counters: &[(&str, u64)]) -> io::Result<()> {
+    for (at, (name, value)) in counters.iter().enumerate() {
+        let separator = if at > 0 { ", " } else { "" };
+        write!(out, "{separator}{} {value}", name.replace('_', " "))?;
+    }
+    Ok(())
+}
+
+fn write_tap(out: &mut Vec<u8>, tap: &TapSummary) -> io::Result<()> {
+    write!(out, "  tap {} (", tap.name)?;
+    escape::text(out, &tap.hook);
+    out.extend_from_slice(b"): ");
+    write_counters(out, &tap_counters(&tap.counters))?;
+    match tap.missed {
+        Some(missed) => writeln!(out, ", missed {missed}"),
+        None => writeln!(out, ", missed unknown"),
+    }
+}
+
+fn write_events(out: &mut Vec<u8>, events: &EventCounters) -> io::Result<()> {
+    out.extend_from_slice(b"  events: ");
+    write_counters(out, &event_counters(events))?;
+    out.push(b'\n');
+    for (class, count) in &events.folded {
+        writeln!(out, "    folded: {count} {class}")?;
+    }
+    Ok(())
+}
+
+fn write_comparison(out: &mut Vec<u8>, compared: &Reconciliation) -> io::Result<()> {
+    out.extend_from_slice(b"  cilium_metrics: ");
+    write_counters(out, &comparison_counters(compared))?;
+    writeln!(out, ", unaccounted {}", compared.unaccounted())?;
+    for row in &compared.reasons {
+        let number = row.reason.0;
+        write!(out, "    {}: ", reason::text(row.reason).map_or_else(|| number.to_string(), str::to_owned))?;
+        write_counters(out, &reason_counters(row))?;
+        out.push(b'\n');
+    }
+    Ok(())
+}
+
+fn json_counters(object: &mut Object<'_>, counters: &[(&str, u64)]) {
+    for (name, value) in counters {
+        object.always_number64(name, *value);
+    }
+}
+
+fn json_tap(object: &mut Object<'_>, tap: &TapSummary) {
+    object.always_string("name", tap.name);
+    object.always_string("hook", &tap.hook);
+    json_counters(object, &tap_counters(&tap.counters));
+    if let Some(missed) = tap.missed {
+        object.always_number64("missed", missed);
+    }
+}
+
+fn json_events(object: &mut Object<'_>, events: &EventCounters) {
+    json_counters(object, &event_counters(events));
+    object.object("folded_by_class", |object| json_counters(object, &events.folded));
+}
+
+fn json_comparison(object: &mut Object<'_>, compared: &Reconciliation) {
+    json_counters(object, &comparison_counters(compared));
+    object.always_number64("unaccounted", compared.unaccounted());
+    object.objects("reasons", &compared.reasons, |object, row| {
+        object.always_number("drop_reason", row.reason.0);
+        object.string("drop_reason_desc", reason::hubble(row.reason).unwrap_or_default());
+        json_counters(object, &reason_counters(row));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary() -> Summary {
+        let counters =
+            TapCounters { seen: 100, filtered: 30, emitted: 68, ring_full: 2, ..TapCounters::default() };
+        let row = |reason, counted, shown, filtered| ReasonCount {
+            reason: DropReason(reason),
+            counted,
+            shown,
+            filtered,
+            folded: 0,
+        };
+        Summary {
+            duration: Duration::from_millis(8_040),
+            taps: vec![TapSummary {
+                name: "free",
+                hook: "tp_btf kfree_skb".into(),
+                counters,
+                missed: Some(0),
+            }],
+            events: EventCounters {
+                received: 68,
+                shown: 40,
+                filtered: 8,
+                folded: vec![("neighbour discovery", 15), ("tcp close", 5)],
+                ..EventCounters::default()
+            },
+            metrics: Metrics::Compared(Reconciliation {
+                reasons: vec![row(133, 45, 40, 2), row(250, 3, 0, 0)],
+                filtered_in_kernel: 4,
+                lost: 2,
+            }),
+        }
+    }
+
+    #[test]
+    fn every_counter_is_in_the_text_even_when_zero() {
+        let mut out = Vec::new();
+        summary().write_text(&mut out).unwrap();
+        let expected = "\
+summary of 8.0 s
+  tap free (tp_btf kfree_skb): seen 100, foreign 0, filtered 30, filtered cilium 0, emitted 68, ring full 2, \
+ring full cilium 0, companion lost 0, recovered 0, read fault 0, missed 0
+  events: received 68, malformed 0, joined 0, shown 40, filtered 8, folded 20, lost in queues 0
+    folded: 15 neighbour discovery
+    folded: 5 tcp close
+  cilium_metrics: counted 48, shown 40, filtered 2, folded 0, filtered in kernel 4, lost 2, unaccounted 0
+    Policy denied: counted 45, shown 40, filtered 2, folded 0
+    250: counted 3, shown 0, filtered 0, folded 0
+";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_json_summary_is_one_line_with_the_same_counters() {
+        let mut out = Vec::new();
+        summary().write_json(&mut out).unwrap();
+        assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
+        let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        let line = &line["summary"];
+        assert_eq!(line["duration_ns"], "8040000000");
+        assert_eq!((&line["taps"][0]["ring_full"], &line["taps"][0]["foreign"]), (&"2".into(), &"0".into()));
+        assert_eq!(
+            (&line["events"]["folded"], &line["events"]["folded_by_class"]["tcp close"]),
+            (&"20".into(), &"5".into())
+        );
+        assert_eq!(line["cilium_metrics"]["unaccounted"], "0");
+        assert_eq!(line["cilium_metrics"]["reasons"][0]["drop_reason_desc"], "POLICY_DENIED");
+        assert_eq!((&line["lost"], &line["incomplete"]), (&"2".into(), &true.into()));
+    }
+
+    #[test]
+    fn a_missing_comparison_says_why() {
+        let summary =
+            Summary { metrics: Metrics::Unavailable("no Cilium here".into()), ..Summary::default() };
+        let (mut text, mut json) = (Vec::new(), Vec::new());
+        summary.write_text(&mut text).unwrap();
+        summary.write_json(&mut json).unwrap();
+        assert!(
+            String::from_utf8(text).unwrap().ends_with("  cilium_metrics: not compared, no Cilium here\n")
+        );
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(json["summary"]["cilium_metrics"]["unavailable"], "no Cilium here");
+        assert!(!summary.is_incomplete());
+    }
+
+    #[test]
+    fn seeing_more_than_was_counted_is_negative() {
+        let row = ReasonCount { reason: DropReason(133), counted: 1, shown: 3, filtered: 0, folded: 0 };
+        let compared = Reconciliation { reasons: vec![row], ..Reconciliation::default() };
+        assert_eq!(compared.unaccounted(), -2);
+    }
+
+    #[test]
+    fn recovered_records_are_not_lost_drops() {
+        let counters = TapCounters { ring_full: 5, recovered: 5, ..TapCounters::default() };
+        let taps = vec![TapSummary { name: "message", hook: "fentry".into(), counters, missed: None }];
+        assert_eq!(Summary { taps, ..Summary::default() }.lost(), 0);
+    }
+}

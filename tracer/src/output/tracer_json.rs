@@ -1,0 +1,128 @@
+//! The key `tracer` of `-o json`: what Hubble's flow has no field for. Its fields only ever grow within one
+//! schema version; docs/events.md lists them.
+
+use super::json::{Object, quoted};
+use crate::cilium::ext_error::ExtError;
+use crate::cilium::reason;
+use crate::cilium::release::ReleaseRange;
+use crate::model::endpoint::IdentitySource;
+use crate::model::flow::{CiliumDrop, Flow, Inferred, Source};
+use crate::model::packet::Packet;
+use crate::model::reason::KernelDrop;
+
+/// Raised when a field changes its meaning or disappears.
+pub const SCHEMA_VERSION: u32 = 1;
+
+pub(super) fn write(object: &mut Object<'_>, flow: &Flow, releases: ReleaseRange) {
+    object.always_number("schema_version", SCHEMA_VERSION);
+    object.always_string("source", source(flow.source));
+    object.always_strings("taps", taps(flow));
+    object.number64("boot_time_ns", flow.boot_time.0);
+    if let Some(drop) = &flow.cilium {
+        object.object("cilium", |object| write_cilium(object, drop, releases));
+    }
+    if let Some(kernel) = &flow.kernel {
+        object.object("kernel", |object| write_kernel(object, kernel));
+    }
+    write_skb(object, flow);
+    object.object("packet", |object| write_packet(object, &flow.packet, flow.bytes.len()));
+    object.object("identity_from", |object| {
+        object.always_string("source", identity_source(flow.src.identity_source));
+        object.always_string("destination", identity_source(flow.dst.identity_source));
+    });
+    object.always_flag("names_stale", names_stale(flow));
+    object.always_strings("inferred", flow.inferred.iter().map(inferred));
+}
+
+const fn source(source: Source) -> &'static str {
+    match source {
+        Source::Message => "message",
+        Source::Note => "note",
+        Source::Kernel => "kernel",
+    }
+}
+
+/// Which taps the event was put together from.
+fn taps(flow: &Flow) -> impl Iterator<Item = &'static str> {
+    let message = (flow.source == Source::Message).then_some("message");
+    let free = (flow.kernel.is_some() || flow.source != Source::Message).then_some("free");
+    message.into_iter().chain(free)
+}
+
+fn write_cilium(object: &mut Object<'_>, drop: &CiliumDrop, releases: ReleaseRange) {
+    object.always_number("reason", drop.reason.0);
+    if let Some(constant) = reason::constant(drop.reason) {
+        quoted(object.key("c_name"), |out| {
+            out.extend_from_slice(b"DROP_");
+            out.extend_from_slice(constant.as_bytes());
+        });
+    }
+    object.string("text", reason::text(drop.reason).unwrap_or_default());
+    if drop.ext_error != 0 {
+        object.always_number("ext_error", drop.ext_error);
+        let name = ExtError::of(drop.reason, drop.ext_error, releases).name();
+        object.string("ext_error_name", name.unwrap_or_default());
+    }
+    if let Some(place) = drop.place {
+        object.number("file_id", place.file_id.into());
+    }
+    object.number("endpoint", drop.emitter.0.into());
+}
+
+fn write_kernel(object: &mut Object<'_>, kernel: &KernelDrop) {
+    object.string("reason", kernel.reason_name.as_deref().unwrap_or_default());
+    if let Some(number) = kernel.reason {
+        object.always_number("reason_number", number);
+    }
+    object.hex("location", kernel.location);
+    object.string("symbol", kernel.symbol.as_deref().unwrap_or_default());
+}
+
+fn write_skb(object: &mut Object<'_>, flow: &Flow) {
+    object.hex("skb", flow.skb);
+    object.number("hash", flow.hash);
+    object.number("mark", flow.mark);
+    object.always_number("cpu", flow.cpu);
+    object.number("netns", flow.netns);
+}
+
+fn write_packet(object: &mut Object<'_>, packet: &Packet, captured: usize) {
+    object.number("length_bytes", packet.length);
+    object.always_number("captured_bytes", captured);
+    if let Some(vlan) = packet.vlan {
+        object.always_number("vlan", vlan);
+    }
+    object.flag("fragment", packet.ip.is_some_and(|ip| ip.fragment));
+    object.flag("truncated", packet.truncated);
+    if let Some(ip) = &packet.ip {
+        object.always_number("protocol", ip.transport.protocol());
+        object.always_number("ttl", ip.ttl);
+    }
+}
+
+const fn identity_source(source: IdentitySource) -> &'static str {
+    match source {
+        IdentitySource::None => "none",
+        IdentitySource::Datapath => "datapath",
+        IdentitySource::Endpoint => "endpoint",
+        IdentitySource::Ipcache => "ipcache",
+        IdentitySource::World => "world",
+    }
+}
+
+fn names_stale(flow: &Flow) -> bool {
+    let stale = |peer: &crate::model::endpoint::Peer| peer.endpoint.as_ref().is_some_and(|e| e.stale_names);
+    flow.inferred.contains(Inferred::StaleNames) || stale(&flow.src) || stale(&flow.dst)
+}
+
+const fn inferred(what: Inferred) -> &'static str {
+    match what {
+        Inferred::Direction => "traffic_direction",
+        Inferred::SourceIdentity => "source.identity",
+        Inferred::DestinationIdentity => "destination.identity",
+        Inferred::PacketStart => "packet_start",
+        Inferred::NoteReason => "drop_reason",
+        Inferred::FileName => "file.name",
+        Inferred::StaleNames => "names",
+    }
+}
