@@ -7,17 +7,21 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
 
+use super::agent::Agent;
 use super::cast::Pod;
 use super::catalogue;
 use super::clock;
 use super::contents::{Filler, Maps};
+use super::datapath::{Attach, Datapath};
 use super::encode::PolicyEntry;
 use super::generation::{Facts, Generation};
-use super::kernel::bpf::Map;
+use super::kernel::bpf::{self, Map, TestRun};
 use super::kernel::process;
 use super::kernel::space::{NetSpace, NodeSpace};
 use super::state;
+use super::stats::{self, Metric};
 use super::topology::{self, Surroundings};
+use super::traffic::{Places, Schedule, Services, Traffic};
 
 /// Where the maps are pinned, inside.
 pub const GLOBALS: &str = "/sys/fs/bpf/tc/globals";
@@ -26,12 +30,25 @@ pub const GLOBALS: &str = "/sys/fs/bpf/tc/globals";
 #[derive(Clone, Debug)]
 pub struct Builder {
     generation: Generation,
+    attach: Attach,
+    xdp: bool,
     max_entries: BTreeMap<String, u32>,
 }
 
 impl Builder {
     pub fn generation(mut self, generation: Generation) -> Self {
         self.generation = generation;
+        self
+    }
+
+    pub fn attach(mut self, attach: Attach) -> Self {
+        self.attach = attach;
+        self
+    }
+
+    /// Attaches the XDP program to `eth0` too.
+    pub fn xdp(mut self, xdp: bool) -> Self {
+        self.xdp = xdp;
         self
     }
 
@@ -46,15 +63,16 @@ impl Builder {
         let facts = self.generation.facts();
         let space = NodeSpace::create()?;
         let around = Surroundings::create()?;
-        let maps = space.run(|| {
+        let (maps, datapath) = space.run(|| {
             topology::build(&around)?;
             let maps = self.make_maps(&facts)?;
             let filler = Filler { maps: &maps, facts, now: clock::monotonic_seconds() };
             filler.fill().context("cannot fill the maps")?;
             state::write_all(Path::new("/run/cilium"), &facts).context("cannot write the state files")?;
-            Ok(maps)
+            let datapath = Datapath::start(&facts, &maps, self.attach, self.xdp)?;
+            Ok((maps, datapath))
         })?;
-        Ok(Node { generation: self.generation, facts, space, around, maps })
+        Ok(Node { generation: self.generation, facts, space, around, maps, datapath })
     }
 
     /// Creates and pins every map; the caller's thread is inside.
@@ -88,11 +106,17 @@ pub struct Node {
     space: NodeSpace,
     around: Surroundings,
     maps: Maps,
+    datapath: Datapath,
 }
 
 impl Node {
     pub fn builder() -> Builder {
-        Builder { generation: Generation::V1_17, max_entries: BTreeMap::new() }
+        Builder {
+            generation: Generation::V1_17,
+            attach: Attach::Auto,
+            xdp: false,
+            max_entries: BTreeMap::new(),
+        }
     }
 
     pub fn generation(&self) -> Generation {
@@ -133,6 +157,39 @@ impl Node {
     /// Runs `work` in a pod's network namespace.
     pub fn in_pod<T: Send>(&self, name: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         self.pod_space(name)?.run(work)
+    }
+
+    /// Starts the agent: it reads `cilium_events` and beats. One at a time.
+    pub fn start_agent(&self) -> Result<Agent> {
+        Agent::start(self.map("cilium_events")?, self.map("cilium_runtime_config")?)
+    }
+
+    /// Starts those who answer the traffic.
+    pub fn start_services(&self) -> Result<Services> {
+        let [_, server, dns, _] = &self.around.pods;
+        Services::start(server, dns, &self.around.world)
+    }
+
+    /// Starts traffic; [`Node::start_services`] comes first.
+    pub fn start_traffic(&self, schedule: Schedule) -> Result<Traffic> {
+        let [client, ..] = &self.around.pods;
+        let places = Places { client: client.try_clone()?, world: self.around.world.try_clone()? };
+        Traffic::start(places, schedule)
+    }
+
+    /// What the datapath counted so far.
+    pub fn metrics(&self) -> Result<Vec<Metric>> {
+        stats::metrics(self.map("cilium_metrics")?).context("cannot read `cilium_metrics`")
+    }
+
+    /// Sends `packet` (a whole frame) through the program on `pod`'s way out, and, if it is for a local
+    /// endpoint, through the receiving endpoint's program, without any network: connection tracking, policy,
+    /// counters and messages are as for a real packet.
+    pub fn test_packet(&self, pod: &Pod, packet: &[u8]) -> Result<TestRun> {
+        let index =
+            super::cast::PODS.iter().position(|member| member == pod).context("not a pod of the cast")?;
+        let program = self.datapath.from_container(index)?;
+        bpf::test_run(program, packet).context("cannot test-run `cil_from_container`")
     }
 
     /// A pinned map by its file name.

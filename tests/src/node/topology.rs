@@ -113,7 +113,8 @@ fn pod_side(pod: &Pod) -> Result<()> {
     netlink.set_up(LOOPBACK)?;
     netlink.set_up(INSIDE)?;
     netlink.add_address(INSIDE, pod.ipv4.into(), 32)?;
-    netlink.add_address(INSIDE, pod.ipv6.into(), 128)?;
+    // On eth0 it would join a multicast group and report that, from an address that Cilium refuses.
+    netlink.add_address(LOOPBACK, pod.ipv6.into(), 128)?;
     for gateway in [IpAddr::from(ROUTER_IPV4), ROUTER_IPV6.into()] {
         netlink.add_neighbour(INSIDE, gateway, pod.node_mac)?;
         netlink.add_route(anywhere(gateway), Some(gateway), INSIDE)?;

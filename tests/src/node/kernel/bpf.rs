@@ -152,6 +152,11 @@ impl Map {
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, spec })
     }
 
+    /// Another handle on the same map.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, spec: self.spec.clone() })
+    }
+
     pub fn pin(&self, directory: &Path) -> io::Result<()> {
         let path = CString::new(directory.join(&self.spec.pin).as_os_str().as_bytes())?;
         let mut attr = ObjAttr {
@@ -272,9 +277,32 @@ pub fn possible_cpus() -> usize {
     last.map_or(1, |last| last + 1)
 }
 
-/// Runs a loaded tc program once on `packet` (from the Ethernet header on); returns its verdict.
-pub fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
+/// What a test run of a tc program left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TestRun {
+    /// TC_ACT_*: 0 passed to the stack, 2 dropped, 7 redirected to a pod.
+    pub action: u32,
+    /// The five words of `cb`: the drop note, if the packet was dropped.
+    pub note: [u32; 5],
+}
+
+impl TestRun {
+    pub const PASSED: u32 = 0;
+    pub const DROPPED: u32 = 2;
+    pub const REDIRECTED: u32 = 7;
+
+    /// Cilium's reason, if the packet was dropped.
+    pub fn reason(&self) -> Option<u8> {
+        (self.action == Self::DROPPED).then_some(self.note[2] as u8)
+    }
+}
+
+/// Runs a loaded tc program once on `packet` (from the Ethernet header on).
+pub fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<TestRun> {
+    /// Offset of `cb` in `struct __sk_buff`.
+    const CB: usize = 48;
     let mut out = vec![0u8; packet.len() + 256];
+    let mut context = [0u8; 512];
     let mut attr = TestRunAttr {
         prog_fd: program.as_raw_fd() as u32,
         data_size_in: packet.len() as u32,
@@ -282,8 +310,11 @@ pub fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
         data_in: address(packet),
         data_out: address_mut(out.as_mut_slice()),
         repeat: 1,
+        ctx_size_out: context.len() as u32,
+        ctx_out: address_mut(context.as_mut_slice()),
         ..Default::default()
     };
     bpf(PROG_TEST_RUN, &mut attr)?;
-    Ok(attr.retval)
+    let word = |i: usize| u32::from_ne_bytes(std::array::from_fn(|byte| context[CB + 4 * i + byte]));
+    Ok(TestRun { action: attr.retval, note: std::array::from_fn(word) })
 }

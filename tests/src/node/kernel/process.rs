@@ -13,6 +13,8 @@ use super::space::NodeSpace;
 
 /// How long a command may take to stop before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
+/// How often a supervisor looks whether it is time.
+const TICK: Duration = Duration::from_millis(50);
 
 /// SIGINT, SIGTERM and SIGCHLD as a descriptor; they do nothing else from now on.
 pub struct Signals {
@@ -65,15 +67,16 @@ impl Signals {
         }
     }
 
-    /// Waits for a stop signal, at most until `until`.
-    pub fn wait_for_stop(&self, until: Option<Instant>) -> io::Result<()> {
-        loop {
-            match self.wait(until)? {
-                Some(received) if received.signal != libc::SIGCHLD => return Ok(()),
-                _ if until.is_some_and(|until| Instant::now() >= until) => return Ok(()),
-                _ => {}
+    /// Waits for a stop signal or for `is_time`, which is asked some times a second.
+    pub fn wait_for_stop(&self, mut is_time: impl FnMut() -> bool) -> io::Result<()> {
+        while !is_time() {
+            if let Some(received) = self.wait(Some(Instant::now() + TICK))?
+                && received.signal != libc::SIGCHLD
+            {
+                return Ok(());
             }
         }
+        Ok(())
     }
 }
 
@@ -113,31 +116,39 @@ fn default_signals() {
     }
 }
 
-/// Waits for `child`; passes signals on; SIGINT at `until`, SIGKILL some seconds later.
-pub fn supervise(signals: &Signals, mut child: Child, until: Option<Instant>) -> io::Result<ExitStatus> {
+/// Waits for `child` and passes signals on. `is_time` is asked some times a second; when it says so, and
+/// never before, the child gets SIGINT, and SIGKILL if it lingers.
+pub fn supervise(
+    signals: &Signals,
+    mut child: Child,
+    mut is_time: impl FnMut() -> bool,
+) -> io::Result<ExitStatus> {
     let pid = Pid::from_child(&child);
-    let mut next = until;
-    let mut asked = false;
+    let mut killed_at = None;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        match signals.wait(next)? {
+        match signals.wait(Some(Instant::now() + TICK))? {
             Some(received) if received.signal == libc::SIGCHLD => {}
             Some(received) => {
                 if !received.from_terminal {
                     let _ =
                         kill_process(pid, Signal::from_named_raw(received.signal).unwrap_or(Signal::TERM));
                 }
-                asked = true;
-                next = Some(Instant::now() + GRACE);
-            }
-            None if next.is_some_and(|next| Instant::now() >= next) => {
-                let _ = kill_process(pid, if asked { Signal::KILL } else { Signal::INT });
-                asked = true;
-                next = Some(Instant::now() + GRACE);
+                killed_at = killed_at.or(Some(Instant::now() + GRACE));
             }
             None => {}
+        }
+        match killed_at {
+            None if is_time() => {
+                let _ = kill_process(pid, Signal::INT);
+                killed_at = Some(Instant::now() + GRACE);
+            }
+            Some(at) if Instant::now() >= at => {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            _ => {}
         }
     }
 }

@@ -51,6 +51,11 @@ impl NetSpace {
         })
     }
 
+    /// Another handle on the same namespace.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { net: self.net.try_clone()? })
+    }
+
     /// Moves the calling thread into it, for good.
     pub fn enter(&self) -> io::Result<()> {
         Ok(move_into_link_name_space(self.net.as_fd(), Some(LinkNameSpaceType::Network))?)
@@ -84,7 +89,7 @@ impl NodeSpace {
 
     /// Another handle on the same namespaces.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { net: NetSpace { net: self.net.net.try_clone()? }, mnt: self.mnt.try_clone()? })
+        Ok(Self { net: self.net.try_clone()?, mnt: self.mnt.try_clone()? })
     }
 
     /// Moves the calling thread into both, for good. The thread's working directory becomes `/`.
