@@ -12,7 +12,7 @@ use super::cache::Cache;
 use super::facts::{Facts, Place};
 use super::join::Joined;
 use super::record::Record;
-use crate::model::endpoint::{IdentitySource, Peer};
+use crate::model::endpoint::{IdentitySource, LocalEndpoint, Peer};
 use crate::model::flow::{CiliumDrop, Direction, Flow, Inferred, InferredSet, Interface, Source, Verdict};
 use crate::model::names::{KernelNames, Names, SourceFiles};
 use crate::model::packet::{Ip, Packet, TunnelKind};
@@ -36,36 +36,62 @@ pub struct Knowledge<'a> {
 /// Makes flows. Keeps what costs an allocation to make and comes again and again.
 #[derive(Debug, Default)]
 pub struct Namer {
-    /// What to add to boot time to get wall-clock time, in nanoseconds.
-    pub wall_offset_ns: i64,
-    pub tunnel_ports: TunnelPorts,
+    pub settings: Settings,
     reasons: Cache<u32>,
     symbols: Cache<u64>,
     interfaces: Cache<u128>,
     arena: BytesMut,
 }
 
+/// What the names depend on beside the node.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// What to add to boot time to get wall-clock time, in nanoseconds.
+    pub wall_offset_ns: i64,
+    pub tunnel_ports: TunnelPorts,
+    /// Inode of the node's own network namespace, where interface numbers mean something; 0: not known.
+    pub host_netns: u32,
+    /// Look up who is at the ends of kernel drops that do not concern Cilium, too. They are many, and a
+    /// look-up may cost a system call.
+    pub name_elsewhere: bool,
+}
+
+/// A named drop.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named {
+    pub flow: Flow,
+    /// Cilium dropped it, or a Cilium endpoint, an address of the node, or an interface of Cilium or of an
+    /// endpoint is in it.
+    pub concerns: bool,
+}
+
 impl Namer {
-    pub fn new(wall_offset_ns: i64, tunnel_ports: TunnelPorts) -> Self {
-        Self { wall_offset_ns, tunnel_ports, ..Self::default() }
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, ..Self::default() }
     }
 
     /// Names one drop. `None` only for a [`Joined`] without any record.
-    pub fn flow(&mut self, joined: &Joined<'_>, know: &mut Knowledge<'_>) -> Option<Flow> {
+    pub fn flow(&mut self, joined: &Joined<'_>, know: &mut Knowledge<'_>) -> Option<Named> {
         let first = joined.message.map(|message| message.record).or(joined.free)?;
+        let header = first.header;
         let facts = Facts::of(joined);
         let mut inferred = InferredSet::default();
         let captured = best_capture(joined).unwrap_or(first);
         let packet = self.packet(&captured, facts.as_ref(), &mut inferred);
-        let (src, dst) = peers(packet.ip.as_ref(), facts.as_ref(), know.names);
+        let interface = self.interface(header, facts.as_ref());
+        let ends = Ends::of(packet.ip.as_ref(), know.names);
+        let concerns = facts.is_some()
+            || ends.are_local()
+            || self.is_ours(&packet, header.netns, &interface, know.names);
+        let look_up = concerns || self.settings.name_elsewhere;
+        let (src, dst) = ends.peers(facts.as_ref(), look_up, know.names);
         let direction = direction(facts.as_ref(), packet.ip.is_some(), src.endpoint_id(), dst.endpoint_id());
         if direction.worked_out {
             inferred.insert(Inferred::Direction);
         }
         mark_peers(&src, &dst, &mut inferred);
-        let header = first.header;
-        Some(Flow {
-            time: WallTime((header.time_ns as i64).wrapping_add(self.wall_offset_ns)),
+        let flow = Flow {
+            time: WallTime((header.time_ns as i64).wrapping_add(self.settings.wall_offset_ns)),
             boot_time: BootTime(header.time_ns),
             verdict: Verdict::Dropped,
             source: facts.map_or(Source::Kernel, |facts| facts.source),
@@ -75,7 +101,7 @@ impl Namer {
             packet,
             src,
             dst,
-            interface: self.interface(header, facts.as_ref()),
+            interface,
             netns: header.netns,
             mark: header.mark,
             cpu: header.cpu,
@@ -83,7 +109,27 @@ impl Namer {
             hash: facts.map(|facts| facts.hash).filter(|hash| *hash != 0).unwrap_or(header.hash),
             inferred,
             bytes: self.keep(captured.packet),
-        })
+        };
+        Some(Named { flow, concerns })
+    }
+
+    /// Whether the node or an interface of Cilium is in it.
+    fn is_ours(
+        &self,
+        packet: &Packet,
+        netns: u32,
+        interface: &Option<Interface>,
+        names: &mut dyn Names,
+    ) -> bool {
+        let outer = packet.tunnel.map(|tunnel| tunnel.outer);
+        let mut addresses =
+            [packet.ip, outer].into_iter().flatten().flat_map(|ip| [ip.source, ip.destination]);
+        if addresses.any(|ip| names.is_node_ip(ip)) {
+            return true;
+        }
+        let home = self.settings.host_netns;
+        let interface = interface.as_ref().filter(|_| netns == 0 || home == 0 || netns == home);
+        interface.is_some_and(|interface| names.concerns_interface(interface.index.0, &interface.name))
     }
 
     fn packet(&self, record: &Record<'_>, facts: Option<&Facts>, inferred: &mut InferredSet) -> Packet {
@@ -111,7 +157,7 @@ impl Namer {
             Some(Facts { flags: Some(flags), .. }) if flags.is_geneve() => {
                 Encapsulation::Known(TunnelKind::Geneve)
             }
-            _ => Encapsulation::ByPort(self.tunnel_ports),
+            _ => Encapsulation::ByPort(self.settings.tunnel_ports),
         }
     }
 
@@ -159,24 +205,6 @@ impl Namer {
     }
 }
 
-/// Whether the event concerns Cilium on this node: an endpoint or an address of the node at one end, or an
-/// interface of Cilium or of an endpoint. Interface numbers only mean something in the node's own network
-/// namespace, `host_netns` (0: not known).
-pub fn concerns(flow: &Flow, host_netns: u32, names: &mut dyn Names) -> bool {
-    if flow.source != Source::Kernel || flow.src.endpoint.is_some() || flow.dst.endpoint.is_some() {
-        return true;
-    }
-    let outer = flow.packet.tunnel.map(|tunnel| tunnel.outer);
-    let mut addresses =
-        [flow.packet.ip, outer].into_iter().flatten().flat_map(|ip| [ip.source, ip.destination]);
-    if addresses.any(|ip| names.is_node_ip(ip)) {
-        return true;
-    }
-    let at_home = flow.netns == 0 || host_netns == 0 || flow.netns == host_netns;
-    let interface = flow.interface.as_ref().filter(|_| at_home);
-    interface.is_some_and(|interface| names.concerns_interface(interface.index.0, &interface.name))
-}
-
 /// The record whose packet is shown: the message's is as Cilium's program saw it.
 fn best_capture<'a>(joined: &Joined<'a>) -> Option<Record<'a>> {
     let records = [joined.message.map(|message| message.record), joined.free];
@@ -211,24 +239,49 @@ fn source_place(place: Place, files: &mut dyn SourceFiles, inferred: &mut Inferr
     SourcePlace { file_id: place.file_id, file: file.map(|file| file.name), line: place.line }
 }
 
-fn peers(ip: Option<&Ip>, facts: Option<&Facts>, names: &mut dyn Names) -> (Peer, Peer) {
-    let labels = facts.map_or((Identity(0), Identity(0)), |f| (f.source_identity, f.destination_identity));
-    let mut src = peer(ip.map(|ip| ip.source), labels.0, names);
-    let mut dst = peer(ip.map(|ip| ip.destination), labels.1, names);
-    if let Some(ip) = ip {
-        if let Some(asker) = &dst.endpoint {
-            src.dns_names = names.dns_names(asker.id, ip.source);
-        }
-        if let Some(asker) = &src.endpoint {
-            dst.dns_names = names.dns_names(asker.id, ip.destination);
-        }
+/// The two addresses and the endpoints that own them.
+struct Ends {
+    addresses: Option<(IpAddr, IpAddr)>,
+    src: Option<Arc<LocalEndpoint>>,
+    dst: Option<Arc<LocalEndpoint>>,
+}
+
+impl Ends {
+    fn of(ip: Option<&Ip>, names: &mut dyn Names) -> Self {
+        let src = ip.and_then(|ip| names.endpoint_by_ip(ip.source));
+        let dst = ip.and_then(|ip| names.endpoint_by_ip(ip.destination));
+        Self { addresses: ip.map(|ip| (ip.source, ip.destination)), src, dst }
     }
-    (src, dst)
+
+    fn are_local(&self) -> bool {
+        self.src.is_some() || self.dst.is_some()
+    }
+
+    fn peers(self, facts: Option<&Facts>, look_up: bool, names: &mut dyn Names) -> (Peer, Peer) {
+        let told = facts.map_or((Identity(0), Identity(0)), |f| (f.source_identity, f.destination_identity));
+        let addresses = self.addresses.filter(|_| look_up);
+        let mut src = peer(self.src, addresses.map(|a| a.0), told.0, names);
+        let mut dst = peer(self.dst, addresses.map(|a| a.1), told.1, names);
+        if let Some((source, destination)) = addresses {
+            // A name counts for the end that asked for it.
+            if let Some(asker) = &dst.endpoint {
+                src.dns_names = names.dns_names(asker.id, source);
+            }
+            if let Some(asker) = &src.endpoint {
+                dst.dns_names = names.dns_names(asker.id, destination);
+            }
+        }
+        (src, dst)
+    }
 }
 
 /// One end. `told` is the identity that the datapath used, 0 if it did not say.
-fn peer(ip: Option<IpAddr>, told: Identity, names: &mut dyn Names) -> Peer {
-    let endpoint = ip.and_then(|ip| names.endpoint_by_ip(ip));
+fn peer(
+    endpoint: Option<Arc<LocalEndpoint>>,
+    ip: Option<IpAddr>,
+    told: Identity,
+    names: &mut dyn Names,
+) -> Peer {
     let own = endpoint.as_ref().map(|endpoint| endpoint.identity).filter(|own| own.0 != 0);
     let (identity, identity_source) = match (told, own) {
         (Identity(1..), _) => (Some(told), IdentitySource::Datapath),

@@ -71,8 +71,7 @@ const INVALID_SOURCE_IP: u8 = 132;
 /// UNKNOWN_L3 and UNSUPPORTED_L2.
 const UNSUPPORTED_PROTOCOL: [u8; 2] = [139, 166];
 
-/// The class of a drop, or `None` if it is to be shown. `concerns`: what
-/// [`concerns`](super::name::concerns) says.
+/// The class of a drop, or `None` if it is to be shown. `concerns`: as in [`Named`](super::name::Named).
 pub fn classify(flow: &Flow, concerns: bool) -> Option<NoiseClass> {
     match &flow.cilium {
         Some(drop) => cilium_noise(flow, drop.reason.0),

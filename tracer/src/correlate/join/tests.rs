@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use tracer_common::id::Identity;
 
 use super::super::fixture::{Aligned, drop_v1, free, lone_free, message, note, tcp};
@@ -208,5 +209,66 @@ fn note_that_contradicts_the_message_is_counted() {
         let mut run = Run::default();
         run.push(&dropped(0, 0xa, 1)).push(&free).check(&[(1, 0xa)]);
         assert_eq!(run.join.counters().disagreeing, disagreeing, "{words:?}");
+    }
+}
+
+/// What happens on a node: a drop message, a free, or the reader's time running out. `sent`: the ring had room.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Message { cpu: u32, skb: u64, sent: bool, xdp: bool },
+    Free { cpu: u32, skb: u64, sent: bool },
+    Expire,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (0u32..3, 1u64..4, prop::bool::weighted(0.8), prop::bool::weighted(0.2))
+            .prop_map(|(cpu, skb, sent, xdp)| Step::Message { cpu, skb, sent, xdp }),
+        8 => (0u32..3, 1u64..4, prop::bool::weighted(0.8)).prop_map(|(cpu, skb, sent)| Step::Free { cpu, skb, sent }),
+        1 => Just(Step::Expire),
+    ]
+}
+
+/// The kernel's half of the join, one place per CPU: (skb, 0 for XDP; whether the message was sent).
+type Pending = [Option<(u64, bool)>; 3];
+
+/// Plays a step; returns how many events it is worth in the end.
+fn play(step: Step, pending: &mut Pending, run: &mut Run) -> usize {
+    match step {
+        Step::Message { cpu, skb, sent, xdp } => {
+            pending[cpu as usize] = Some((if xdp { 0 } else { skb }, sent));
+            if sent {
+                run.push(&if xdp { xdp_dropped(cpu, 0xd000 + skb, 1) } else { dropped(cpu, skb, 1) });
+            }
+            usize::from(sent)
+        }
+        Step::Free { cpu, skb, sent } => {
+            let place = &mut pending[cpu as usize];
+            let own = place.take_if(|(expected, _)| *expected == skb || *expected == 0);
+            let marked = own.is_some_and(|(_, message_sent)| message_sent);
+            if sent {
+                let mut record = free(cpu, skb);
+                record.header().flags = if marked { flag::SAME_DROP } else { 0 };
+                run.push(&record);
+            }
+            usize::from(sent && !marked)
+        }
+        Step::Expire => {
+            run.expire(u64::MAX);
+            0
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_drop_is_one_event_whatever_the_ring_loses(steps in prop::collection::vec(any_step(), 0..60)) {
+        let (mut run, mut pending) = (Run::default(), Pending::default());
+        let expected: usize = steps.into_iter().map(|step| play(step, &mut pending, &mut run)).sum();
+        run.finish();
+        prop_assert_eq!(run.out.len(), expected);
+        prop_assert_eq!(run.join.counters().orphans, 0);
+        let out = run.out.clone();
+        run.check(&out);
     }
 }

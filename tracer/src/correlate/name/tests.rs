@@ -2,16 +2,16 @@ use tracer_common::cilium::notify::DropV1;
 use zerocopy::IntoBytes;
 
 use super::super::fixture::{
-    Aligned, CLIENT, Node, REMOTE, SERVER, WORLD, drop_v1, drop_v3, free, lone_free, message, note, tcp,
-    with_knowledge,
+    Aligned, CLIENT, NODE, Node, REMOTE, SERVER, WORLD, drop_v1, drop_v3, free, lone_free, message, note,
+    tcp, with_knowledge,
 };
 use super::super::join::Join;
 use super::*;
 use crate::model::packet::Transport;
 
 /// Runs records through join and names, and expects one event.
-fn flow_on(node: &mut Node, records: &[&Aligned]) -> Flow {
-    let (mut join, mut namer) = (Join::default(), Namer::new(1000, TunnelPorts::default()));
+fn named(node: &mut Node, settings: Settings, records: &[&Aligned]) -> Named {
+    let (mut join, mut namer) = (Join::default(), Namer::new(settings));
     let mut flows = Vec::new();
     with_knowledge(node, |know| {
         for record in records {
@@ -23,6 +23,10 @@ fn flow_on(node: &mut Node, records: &[&Aligned]) -> Flow {
     });
     assert_eq!(flows.len(), 1);
     flows.remove(0)
+}
+
+fn flow_on(node: &mut Node, records: &[&Aligned]) -> Flow {
+    named(node, Settings { wall_offset_ns: 1000, ..Settings::default() }, records).flow
 }
 
 fn flow(records: &[&Aligned]) -> Flow {
@@ -321,4 +325,54 @@ fn names_of_the_kernel_are_asked_for_once() {
         with_knowledge(&mut node, |know| namer.flow(&joined, know)).unwrap();
     }
     assert_eq!(node.kernel_asked, 2);
+}
+
+/// Whether a kernel drop concerns Cilium.
+fn concerns(source: &str, destination: &str, host_netns: u32, edit: impl FnOnce(&mut EventHeader)) -> bool {
+    let mut record = lone_free(&tcp(source, destination));
+    edit(record.header());
+    named(&mut Node::default(), Settings { host_netns, ..Settings::default() }, &[&record]).concerns
+}
+
+#[test]
+fn kernel_drop_with_an_endpoint_or_a_node_address_concerns_cilium() {
+    assert!(concerns(CLIENT, WORLD, 0, |_| {}));
+    assert!(concerns(WORLD, CLIENT, 0, |_| {}));
+    assert!(concerns(WORLD, NODE, 0, |_| {}));
+    assert!(!concerns("127.0.0.1", "127.0.0.1", 0, |_| {}));
+}
+
+#[test]
+fn interface_of_cilium_counts_in_the_namespace_of_the_node_only() {
+    for (host_netns, expected) in [(0, true), (5, true), (6, false)] {
+        let found = concerns(WORLD, REMOTE, host_netns, |header| {
+            (header.flags, header.netns, header.ifindex) = (flag::HAS_DEV, 5, 27);
+            header.ifname[..7].copy_from_slice(b"lxc1234");
+        });
+        assert_eq!(found, expected, "{host_netns}");
+    }
+}
+
+#[test]
+fn outer_addresses_of_a_tunnel_count_too() {
+    let mut packet = VXLAN.to_vec();
+    packet[30..34].copy_from_slice(&[192, 168, 1, 5]);
+    let named = named(&mut Node::default(), Settings::default(), &[&lone_free(&packet)]);
+    assert!(named.concerns && named.flow.packet.tunnel.is_some());
+}
+
+#[test]
+fn drop_that_cilium_reported_always_concerns_it() {
+    let record = message(0, 0xa, drop_v1(0, (0, 0), 0).as_bytes(), &tcp("127.0.0.1", "127.0.0.1"));
+    assert!(named(&mut Node::default(), Settings::default(), &[&record]).concerns);
+}
+
+#[test]
+fn ends_of_drops_elsewhere_are_looked_up_on_demand_only() {
+    let record = lone_free(&tcp(WORLD, REMOTE));
+    for (name_elsewhere, identity) in [(false, None), (true, Some(Identity(34567)))] {
+        let settings = Settings { name_elsewhere, ..Settings::default() };
+        let flow = named(&mut Node::default(), settings, &[&record]).flow;
+        assert_eq!(flow.dst.identity, identity);
+    }
 }

@@ -1,17 +1,18 @@
 use super::*;
-use crate::correlate::fixture::{CLIENT, NODE, Node, REMOTE, WORLD, lone_free, tcp, with_knowledge};
+use crate::correlate::fixture::{CLIENT, Node, REMOTE, lone_free, tcp, with_knowledge};
 use crate::correlate::join::Joined;
-use crate::correlate::name::{Namer, concerns};
+use crate::correlate::name::Namer;
 use crate::correlate::record::Record;
 use crate::model::flow::{CiliumDrop, Interface};
-use crate::model::packet::{Ip, Packet, Tunnel, TunnelKind};
+use crate::model::packet::{Ip, Packet};
 use crate::model::reason::{DropReason, KernelDrop};
 use tracer_common::id::{EndpointId, IfIndex};
 
 fn kernel_drop(reason: &str, packet: &[u8]) -> Flow {
     let record = lone_free(packet);
     let joined = Joined { message: None, free: Some(Record::parse(record.as_bytes()).unwrap()) };
-    let mut flow = with_knowledge(&mut Node::default(), |know| Namer::default().flow(&joined, know)).unwrap();
+    let mut flow =
+        with_knowledge(&mut Node::default(), |know| Namer::default().flow(&joined, know)).unwrap().flow;
     flow.kernel =
         Some(KernelDrop { reason: Some(1), reason_name: Some(reason.into()), ..KernelDrop::default() });
     flow.interface = Some(Interface { index: IfIndex(2), name: "eth0".into() });
@@ -118,25 +119,6 @@ fn buffers_that_are_no_packets_are_told_apart() {
     let packet = Packet { length: 9000, ..Packet::default() };
     let flow = Flow { interface: None, packet, ..kernel_drop("NOT_SPECIFIED", &[]) };
     assert_eq!(classify(&flow, false), Some(NoiseClass::NotAPacket));
-}
-
-#[test]
-fn what_concerns_cilium_is_found_by_endpoint_node_address_or_interface() {
-    let check = |flow: &Flow, host_netns| concerns(flow, host_netns, &mut Node::default());
-    assert!(check(&kernel_drop("NO_SOCKET", &tcp(CLIENT, WORLD)), 0));
-    assert!(check(&kernel_drop("NO_SOCKET", &tcp(WORLD, CLIENT)), 0));
-    assert!(check(&kernel_drop("NO_SOCKET", &tcp(WORLD, NODE)), 0));
-    let foreign = kernel_drop("NO_SOCKET", &tcp("127.0.0.1", "127.0.0.1"));
-    assert!(!check(&foreign, 0));
-    let interface = Some(Interface { index: IfIndex(27), name: "lxc1234".into() });
-    let at_home = Flow { interface, netns: 5, ..foreign.clone() };
-    assert!(check(&at_home, 0));
-    assert!(check(&at_home, 5));
-    assert!(!check(&at_home, 6), "the same number in another network namespace");
-    let outer = kernel_drop("NO_SOCKET", &tcp(WORLD, NODE)).packet.ip.unwrap();
-    let tunnel = Some(Tunnel { kind: TunnelKind::Vxlan, vni: 1, outer });
-    assert!(check(&Flow { packet: Packet { tunnel, ..foreign.packet }, ..foreign }, 0));
-    assert!(check(&cilium_drop(133, Packet::default()), 0));
 }
 
 #[test]
