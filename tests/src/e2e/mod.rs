@@ -2,8 +2,10 @@
 //! [`ALL`]; the functions fail by an error or a panic.
 
 mod binary;
+mod node_view;
+mod real_node;
 
 use crate::runner::Test;
 
 /// In the order in which they run.
-pub const ALL: &[&[Test]] = &[binary::TESTS];
+pub const ALL: &[&[Test]] = &[binary::TESTS, node_view::TESTS, real_node::TESTS];
