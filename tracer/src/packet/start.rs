@@ -34,15 +34,13 @@ pub fn start_of(header: &EventHeader, flags: Option<PacketFlags>, bytes: &[u8]) 
         First::Network => looks_like_ip(bytes, protocol, header.packet_len),
         First::Unknown => true,
     };
-    match (expected(header), other_order(header)) {
-        (Some(first), _) if first == First::Unknown || fits(first) => Start { first, guessed: false },
-        (first, order) => {
-            let found = order.into_iter().find(|first| fits(*first));
-            Start {
-                first: found.or(first).unwrap_or(First::Unknown),
-                guessed: found.is_some() || first.is_none(),
-            }
-        }
+    let told = expected(header);
+    if let Some(first) = told.filter(|first| fits(*first)) {
+        return Start { first, guessed: false };
+    }
+    match other_order(header).into_iter().find(|first| fits(*first)) {
+        Some(first) => Start { first, guessed: true },
+        None => Start { first: told.unwrap_or(First::Unknown), guessed: false },
     }
 }
 

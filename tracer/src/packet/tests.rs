@@ -375,7 +375,7 @@ fn unknown_device_is_guessed_from_the_bytes_and_said() {
         assert_eq!(network, Start { first: First::Network, guessed: true });
     }
     let header = header(event::start::DATA, event::DEV_TYPE_UNKNOWN, 0, 64);
-    assert_eq!(start_of(&header, None, &[0xff; 64]), Start { first: First::Unknown, guessed: true });
+    assert_eq!(start_of(&header, None, &[0xff; 64]), Start { first: First::Unknown, guessed: false });
 }
 
 #[test]
