@@ -4,6 +4,16 @@ use tracer_common::event::TapCounters;
 
 use crate::maps::COUNTERS;
 
+/// What a run may tell the program's log (`tracer -D`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Seen,
+    /// Something of the packet or the skb could not be read.
+    Unreadable,
+    /// A notification on Cilium's events map of a type that was not asked for.
+    OtherType,
+}
+
 /// This CPU's counters of one tap.
 #[derive(Clone, Copy)]
 pub struct Counters(*mut TapCounters);

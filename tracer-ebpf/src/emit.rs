@@ -17,9 +17,15 @@ pub fn emit(scratch: *mut Scratch) -> bool {
     if length as usize > MAX_RECORD {
         return false;
     }
-    let wake = if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) == 0 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    let wake =
+        if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) == 0 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     // SAFETY: header and body lie next to each other at the start of the scratch and hold `length` bytes.
     unsafe {
-        bpf_ringbuf_output((&raw const EVENTS).cast_mut().cast(), scratch.cast(), u64::from(length), u64::from(wake)) == 0
+        bpf_ringbuf_output(
+            (&raw const EVENTS).cast_mut().cast(),
+            scratch.cast(),
+            u64::from(length),
+            u64::from(wake),
+        ) == 0
     }
 }

@@ -20,7 +20,10 @@ pub struct CiliumFacts {
 pub fn accepts_header(scratch: *const Scratch, cilium: CiliumFacts) -> bool {
     // SAFETY: `scratch` is a live map value.
     let header = unsafe { &(*scratch).header };
-    identities(cilium) && reason(cilium.reason) && interface(header.ifindex) && kernel_reason(header.flags, header.reason)
+    identities(cilium)
+        && reason(cilium.reason)
+        && interface(header.ifindex)
+        && kernel_reason(header.flags, header.reason)
 }
 
 /// Whether any test needs the packet's bytes.
@@ -36,7 +39,8 @@ pub fn needs_packet() -> bool {
 #[inline(always)]
 pub fn accepts_packet(scratch: *const Scratch, offset: u32, length: u32) -> bool {
     // SAFETY: `scratch` is a live map value, and the caller bounded `offset` by MAX_META.
-    let (base, header) = unsafe { ((&raw const (*scratch).body).cast::<u8>().add(offset as usize), &(*scratch).header) };
+    let (base, header) =
+        unsafe { ((&raw const (*scratch).body).cast::<u8>().add(offset as usize), &(*scratch).header) };
     let facts = facts(&Bytes { base, length }, header.start, header.dev_type, header.protocol);
     version(&facts) && protocol(&facts) && ports(&facts) && prefixes(&facts)
 }
@@ -70,7 +74,12 @@ fn reason(reason: u8) -> bool {
     if global!(FILTER.by_reason) == 0 || reason == 0 {
         return true;
     }
-    let words = [global!(FILTER.reasons[0]), global!(FILTER.reasons[1]), global!(FILTER.reasons[2]), global!(FILTER.reasons[3])];
+    let words = [
+        global!(FILTER.reasons[0]),
+        global!(FILTER.reasons[1]),
+        global!(FILTER.reasons[2]),
+        global!(FILTER.reasons[3]),
+    ];
     bit(&words, reason)
 }
 
@@ -79,8 +88,12 @@ fn protocol(facts: &Facts) -> bool {
     if global!(FILTER.by_protocol) == 0 || facts.protocol == 0 {
         return true;
     }
-    let words =
-        [global!(FILTER.protocols[0]), global!(FILTER.protocols[1]), global!(FILTER.protocols[2]), global!(FILTER.protocols[3])];
+    let words = [
+        global!(FILTER.protocols[0]),
+        global!(FILTER.protocols[1]),
+        global!(FILTER.protocols[2]),
+        global!(FILTER.protocols[3]),
+    ];
     bit(&words, facts.protocol)
 }
 

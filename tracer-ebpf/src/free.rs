@@ -7,11 +7,12 @@
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use aya_ebpf::macros::{btf_tracepoint, raw_tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, RawTracePointContext};
+use aya_log_ebpf::debug;
 use tracer_common::cilium::note;
 use tracer_common::event::{flag, kind, tap};
 
 use crate::capture::capture;
-use crate::counters::{Counters, count};
+use crate::counters::{Counters, Outcome, count};
 use crate::emit::emit;
 use crate::filter::{CiliumFacts, accepts_header, accepts_packet, needs_packet};
 use crate::maps::{CpuState, FREE_SCRATCH, LEVELS, STATE, Scratch, fate};
@@ -25,36 +26,55 @@ const PENDING_LIFETIME_NS: u64 = 1_000_000_000;
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb_btf(ctx: BtfTracePointContext) -> i32 {
     let reason = if global!(SETTINGS.has_reason) != 0 { ctx.arg::<u32>(2) } else { 0 };
-    freed(ctx.arg(0), ctx.arg(1), reason);
+    if freed(ctx.arg(0), ctx.arg(1), reason) == Outcome::Unreadable {
+        debug!(&ctx, "kfree_skb: a packet could not be read, kernel reason {}", reason);
+    }
     0
 }
 
 #[raw_tracepoint(tracepoint = "kfree_skb")]
 pub fn kfree_skb_raw(ctx: RawTracePointContext) -> i32 {
     let reason = if global!(SETTINGS.has_reason) != 0 { ctx.arg::<u32>(2) } else { 0 };
-    freed(ctx.arg(0), ctx.arg(1), reason);
+    if freed(ctx.arg(0), ctx.arg(1), reason) == Outcome::Unreadable {
+        debug!(&ctx, "kfree_skb: a packet could not be read, kernel reason {}", reason);
+    }
     0
 }
 
 #[inline(always)]
-fn freed(skb: u64, location: u64, reason: u32) {
-    let (Some(counters), Some(state)) = (Counters::of(tap::FREE), STATE.get_ptr_mut(0)) else { return };
+fn freed(skb: u64, location: u64, reason: u32) -> Outcome {
+    let (Some(counters), Some(state)) = (Counters::of(tap::FREE), STATE.get_ptr_mut(0)) else {
+        return Outcome::Seen;
+    };
     count!(counters, seen);
     // SAFETY: this CPU's state; what interrupts us leaves `depth` as it found it.
     let depth = unsafe { (*state).depth };
     let Some(scratch) = (if depth < LEVELS { FREE_SCRATCH.get_ptr_mut(depth) } else { None }) else {
         count!(counters, ring_full);
-        return;
+        return Outcome::Seen;
     };
     // SAFETY: as above.
     unsafe { (*state).depth = depth + 1 };
     observe(counters, state, scratch, skb, location, reason);
     // SAFETY: as above.
     unsafe { (*state).depth = depth };
+    // SAFETY: `scratch` is a live map value.
+    if unsafe { (*scratch).header.flags } & flag::READ_FAULT != 0 {
+        Outcome::Unreadable
+    } else {
+        Outcome::Seen
+    }
 }
 
 #[inline(always)]
-fn observe(counters: Counters, state: *mut CpuState, scratch: *mut Scratch, skb: u64, location: u64, reason: u32) {
+fn observe(
+    counters: Counters,
+    state: *mut CpuState,
+    scratch: *mut Scratch,
+    skb: u64,
+    location: u64,
+    reason: u32,
+) {
     // SAFETY: `scratch` is a live map value that no other context uses at this depth.
     let header = unsafe { &mut (*scratch).header };
     header.kind = kind::FREE;
@@ -182,7 +202,11 @@ fn read_note(scratch: *mut Scratch) -> CiliumFacts {
 fn control_word(scratch: *const Scratch, index: u32) -> u32 {
     // SAFETY: `scratch` is a live map value.
     let copy = unsafe { (&raw const (*scratch).skb).cast::<u8>() };
-    crate::skb::read_u32(copy, tracer_common::config::MAX_SKB_SPAN, offset!(skb_cb).wrapping_add(8 + 4 * index))
+    crate::skb::read_u32(
+        copy,
+        tracer_common::config::MAX_SKB_SPAN,
+        offset!(skb_cb).wrapping_add(8 + 4 * index),
+    )
 }
 
 #[inline(always)]

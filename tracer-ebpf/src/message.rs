@@ -3,14 +3,15 @@
 //! `u64 bpf_xdp_event_output(u64 xdp, …)` (XDP), unchanged from 5.10 to 7.x. Both run whether or not anybody
 //! reads the map. fentry first; kprobe where fentry is refused, with the registers' places from BTF.
 
-use aya_ebpf::EbpfContext as _;
+use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use aya_ebpf::macros::{fentry, kprobe};
 use aya_ebpf::programs::{FEntryContext, ProbeContext};
+use aya_log_ebpf::debug;
 use tracer_common::event::{DEV_TYPE_UNKNOWN, MAX_META, flag, kind, tap};
 
 use crate::capture::capture;
-use crate::counters::{Counters, count};
+use crate::counters::{Counters, Outcome, count};
 use crate::emit::emit;
 use crate::filter::{CiliumFacts, accepts_header, accepts_packet, needs_packet};
 use crate::maps::{EVENTS_MAP_IDS, EVENTS_MAPS, MESSAGE_SCRATCH, STATE, Scratch, XDP_SCRATCH, fate};
@@ -33,20 +34,22 @@ struct Call {
 
 #[fentry(function = "bpf_skb_event_output")]
 pub fn skb_event_fentry(ctx: FEntryContext) -> i32 {
-    sent(&Call { packet: ctx.arg(0), map: ctx.arg(1), meta: ctx.arg(3), meta_size: ctx.arg(4) }, false);
+    let call = Call { packet: ctx.arg(0), map: ctx.arg(1), meta: ctx.arg(3), meta_size: ctx.arg(4) };
+    log(&ctx, sent(&call, false));
     0
 }
 
 #[fentry(function = "bpf_xdp_event_output")]
 pub fn xdp_event_fentry(ctx: FEntryContext) -> i32 {
-    sent(&Call { packet: ctx.arg(0), map: ctx.arg(1), meta: ctx.arg(3), meta_size: ctx.arg(4) }, true);
+    let call = Call { packet: ctx.arg(0), map: ctx.arg(1), meta: ctx.arg(3), meta_size: ctx.arg(4) };
+    log(&ctx, sent(&call, true));
     0
 }
 
 #[kprobe]
 pub fn skb_event_kprobe(ctx: ProbeContext) -> u32 {
     if let Some(call) = call_of(&ctx) {
-        sent(&call, false);
+        log(&ctx, sent(&call, false));
     }
     0
 }
@@ -54,9 +57,19 @@ pub fn skb_event_kprobe(ctx: ProbeContext) -> u32 {
 #[kprobe]
 pub fn xdp_event_kprobe(ctx: ProbeContext) -> u32 {
     if let Some(call) = call_of(&ctx) {
-        sent(&call, true);
+        log(&ctx, sent(&call, true));
     }
     0
+}
+
+/// Says in the program's log what the counters cannot tell apart.
+#[inline(always)]
+fn log(ctx: &impl EbpfContext, outcome: Outcome) {
+    match outcome {
+        Outcome::Seen => {}
+        Outcome::Unreadable => debug!(ctx, "event_output: the packet of a notification could not be read"),
+        Outcome::OtherType => debug!(ctx, "event_output: a notification of another type"),
+    }
 }
 
 /// Reads the arguments from the saved registers.
@@ -78,18 +91,22 @@ fn register(ctx: &ProbeContext, offset: u32) -> Option<u64> {
 }
 
 #[inline(always)]
-fn sent(call: &Call, xdp: bool) {
-    let (tap, scratch) = if xdp { (tap::XDP_MESSAGE, XDP_SCRATCH.get_ptr_mut(0)) } else { (tap::MESSAGE, MESSAGE_SCRATCH.get_ptr_mut(0)) };
-    let (Some(counters), Some(scratch)) = (Counters::of(tap), scratch) else { return };
+fn sent(call: &Call, xdp: bool) -> Outcome {
+    let (tap, scratch) = if xdp {
+        (tap::XDP_MESSAGE, XDP_SCRATCH.get_ptr_mut(0))
+    } else {
+        (tap::MESSAGE, MESSAGE_SCRATCH.get_ptr_mut(0))
+    };
+    let (Some(counters), Some(scratch)) = (Counters::of(tap), scratch) else { return Outcome::Seen };
     count!(counters, seen);
     if !is_events_map(call.map) || !copy_meta(scratch, call) {
         count!(counters, foreign);
-        return;
+        return Outcome::Seen;
     }
     let meta = meta_start(scratch);
     if meta.kind >= 32 || global!(SETTINGS.message_types) & (1 << meta.kind) == 0 {
         count!(counters, foreign);
-        return;
+        return Outcome::OtherType;
     }
     // SAFETY: `scratch` is a live map value.
     let header = unsafe { &mut (*scratch).header };
@@ -99,7 +116,8 @@ fn sent(call: &Call, xdp: bool) {
     header.note = [0; 5];
     header.flags = 0;
     header.captured = 0;
-    let (extent, readable) = if xdp { xdp_packet(scratch, call.packet) } else { skb_packet(scratch, call.packet) };
+    let (extent, readable) =
+        if xdp { xdp_packet(scratch, call.packet) } else { skb_packet(scratch, call.packet) };
     if !readable {
         count!(counters, read_fault);
         header.flags |= flag::READ_FAULT;
@@ -108,6 +126,7 @@ fn sent(call: &Call, xdp: bool) {
     if meta.kind == DROP {
         expect_free(call, xdp, extent.address, fate);
     }
+    if readable { Outcome::Seen } else { Outcome::Unreadable }
 }
 
 /// Filters and sends the record; returns what became of it.

@@ -127,9 +127,18 @@ fn ipv4(bytes: &Bytes, offset: u32, facts: &mut Facts) -> Option<()> {
 fn ipv6(bytes: &Bytes, offset: u32, facts: &mut Facts) -> Option<()> {
     let first = bytes.byte(offset)?;
     let next = bytes.byte(offset + 6)?;
-    facts.source = [bytes.word(offset + 8)?, bytes.word(offset + 12)?, bytes.word(offset + 16)?, bytes.word(offset + 20)?];
-    facts.destination =
-        [bytes.word(offset + 24)?, bytes.word(offset + 28)?, bytes.word(offset + 32)?, bytes.word(offset + 36)?];
+    facts.source = [
+        bytes.word(offset + 8)?,
+        bytes.word(offset + 12)?,
+        bytes.word(offset + 16)?,
+        bytes.word(offset + 20)?,
+    ];
+    facts.destination = [
+        bytes.word(offset + 24)?,
+        bytes.word(offset + 28)?,
+        bytes.word(offset + 32)?,
+        bytes.word(offset + 36)?,
+    ];
     if first >> 4 != 6 {
         return None;
     }

@@ -9,4 +9,5 @@ pub mod kernel;
 pub mod model;
 pub mod output;
 pub mod packet;
+pub mod pipeline;
 pub mod probe;

@@ -1,16 +1,51 @@
-use tracer::kernel::{btf::Btf, drop_reason::DropReasons};
-use tracer::probe::{Plan, Probe, taps::*};
-fn main() {
-    let btf = Btf::vmlinux().unwrap();
-    let mut reasons = DropReasons::read(&btf).unwrap();
-    let plan = Plan { filter: tracer_common::config::Filter::ALL, snaplen: 128, message_types: 2, notes_only: false, ring_bytes: 8 << 20, message_tap: MessageTap::Auto, events_maps: vec![tracer_common::id::MapId(3)], debug: false };
-    let t = std::time::Instant::now();
-    let mut probe = Probe::start(&plan, &btf, &reasons).unwrap_or_else(|e| panic!("{e}: {e:?}"));
-    eprintln!("{:?} {:?}", probe.taps, t.elapsed());
-    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"hi", "127.0.0.1:9").unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    let syms = tracer::kernel::kallsyms::Symbols::load().unwrap();
-    use zerocopy::FromBytes;
-    probe.ring.drain(20, |r| { let (h, rest) = tracer_common::event::EventHeader::read_from_prefix(r).unwrap(); println!("{:?} {} {:?} {:?} {:x?}", h, h.reason, reasons.name(h.reason), syms.resolve(h.location), rest); });
-    for t in Tap::ALL { println!("{:?} {:?} misses {:?}", t, probe.counters.read(t), probe.misses(t)); }
+//! The program: reads the command line, runs the command, turns errors into one line and an exit code.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use tracer::cli::{self, Plan};
+use tracer::pipeline;
+
+fn main() -> ExitCode {
+    let invocation = match cli::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(refusal) => return refuse(&refusal),
+    };
+    log_to_stderr(invocation.global.debug, invocation.global.quiet);
+    let result = match invocation.plan {
+        Plan::Drops(plan) => pipeline::drops::run(&invocation.global, *plan),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("error: {}", error.one_line());
+            error.exit().into()
+        }
+    }
+}
+
+fn refuse(refusal: &cli::Refusal) -> ExitCode {
+    // A reader that is gone needs no help text.
+    let _ = if refusal.is_error() {
+        write!(std::io::stderr(), "{refusal}")
+    } else {
+        write!(std::io::stdout(), "{refusal}")
+    };
+    refusal.exit().into()
+}
+
+/// Warnings unless `-q`, everything with `-D`; `RUST_LOG` overrides both.
+fn log_to_stderr(debug: bool, quiet: bool) {
+    let default = match (debug, quiet) {
+        (true, _) => "tracer=debug,tracer_ebpf=debug,warn",
+        (false, true) => "error",
+        (false, false) => "warn",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(debug)
+        .without_time()
+        .init();
 }

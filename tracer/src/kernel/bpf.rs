@@ -146,7 +146,11 @@ impl ReadOnlyMap {
     /// Opens the map pinned at `path`.
     pub fn open_pin(path: &Path) -> io::Result<Self> {
         let path = CString::new(path.as_os_str().as_bytes())?;
-        let mut attr = ObjAttr { pathname: address(path.as_bytes_with_nul()), file_flags: BPF_F_RDONLY, ..Default::default() };
+        let mut attr = ObjAttr {
+            pathname: address(path.as_bytes_with_nul()),
+            file_flags: BPF_F_RDONLY,
+            ..Default::default()
+        };
         Ok(Self { fd: bpf_fd(OBJ_GET, &mut attr)? })
     }
 
@@ -179,15 +183,20 @@ impl ReadOnlyMap {
     /// Copies the value of `key` into `value`; false if there is none. The caller sizes both as the map
     /// says (per-CPU values: 8-byte rounded size × possible CPUs).
     pub fn lookup(&self, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
-        let mut attr =
-            ElemAttr { map_fd: self.raw_fd(), key: address(key), value: address_mut(value), ..Default::default() };
+        let mut attr = ElemAttr {
+            map_fd: self.raw_fd(),
+            key: address(key),
+            value: address_mut(value),
+            ..Default::default()
+        };
         found(bpf(MAP_LOOKUP_ELEM, &mut attr))
     }
 
     /// The key after `key` (`None`: the first one) goes into `next`; false at the end.
     pub fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> io::Result<bool> {
         let key = key.map_or(0, address);
-        let mut attr = ElemAttr { map_fd: self.raw_fd(), key, value: address_mut(next), ..Default::default() };
+        let mut attr =
+            ElemAttr { map_fd: self.raw_fd(), key, value: address_mut(next), ..Default::default() };
         found(bpf(MAP_GET_NEXT_KEY, &mut attr))
     }
 
@@ -216,7 +225,9 @@ impl ReadOnlyMap {
         };
         match bpf(MAP_LOOKUP_BATCH, &mut attr) {
             Ok(_) => Ok(BatchStep { count: attr.count, end: false }),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(BatchStep { count: attr.count, end: true }),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                Ok(BatchStep { count: attr.count, end: true })
+            }
             Err(error) => Err(error),
         }
     }

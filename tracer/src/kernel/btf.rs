@@ -116,18 +116,23 @@ impl Btf {
             (header >= HEADER_LEN && end <= data.len()).then_some(start..end)
         };
         let cut = BtfError::Truncated { at: data.len() };
-        let (Some(types), Some(strings)) = (section(type_off, type_len), section(string_off, string_len)) else {
+        let (Some(types), Some(strings)) = (section(type_off, type_len), section(string_off, string_len))
+        else {
             return Err(cut);
         };
         let first_id = base.map_or(1, |b| b.types + 1);
-        let mut btf = Self { data, types: Vec::new(), first_id, strings, first_string: base.map_or(0, |b| b.strings) };
+        let mut btf =
+            Self { data, types: Vec::new(), first_id, strings, first_string: base.map_or(0, |b| b.strings) };
         btf.index(types)?;
         Ok(btf)
     }
 
     /// What a module's BTF that splits from this one goes on from.
     pub fn as_base(&self) -> Base {
-        Base { types: self.first_id - 1 + self.types.len() as u32, strings: self.first_string + self.strings.len() as u32 }
+        Base {
+            types: self.first_id - 1 + self.types.len() as u32,
+            strings: self.first_string + self.strings.len() as u32,
+        }
     }
 
     fn index(&mut self, range: std::ops::Range<usize>) -> Result<(), BtfError> {
@@ -223,7 +228,9 @@ impl Btf {
         let mut head = self.head(id)?;
         for _ in 0..MAX_NESTING {
             match head.kind {
-                KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => head = self.head(head.size_or_type)?,
+                KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
+                    head = self.head(head.size_or_type)?
+                }
                 _ => return Some(head),
             }
         }
@@ -257,7 +264,10 @@ impl Btf {
     /// Number of parameters of the function that a typedef points to.
     pub fn parameters_of_typedef(&self, name: &'static str) -> Result<usize, BtfError> {
         let head = self.find(name, &[KIND_TYPEDEF])?;
-        let target = self.resolve(head.size_or_type).filter(|h| h.kind == KIND_PTR).and_then(|h| self.resolve(h.size_or_type));
+        let target = self
+            .resolve(head.size_or_type)
+            .filter(|h| h.kind == KIND_PTR)
+            .and_then(|h| self.resolve(h.size_or_type));
         target.filter(|h| h.kind == KIND_FUNC_PROTO).map(|h| h.vlen).ok_or(BtfError::NoType { name })
     }
 
@@ -275,8 +285,8 @@ fn bytes<const N: usize>(data: &[u8], at: usize) -> Result<[u8; N], BtfError> {
 fn tail_len(head: &Head, id: u32) -> Result<usize, BtfError> {
     Ok(match head.kind {
         KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
-        KIND_PTR | KIND_FWD | KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_FUNC | KIND_FLOAT
-        | KIND_TYPE_TAG => 0,
+        KIND_PTR | KIND_FWD | KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_FUNC
+        | KIND_FLOAT | KIND_TYPE_TAG => 0,
         KIND_ARRAY => 12,
         KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => head.vlen * 12,
         KIND_ENUM | KIND_FUNC_PROTO => head.vlen * 8,
@@ -310,10 +320,32 @@ mod tests {
     fn sample() -> Vec<u8> {
         let strings = b"\0int\0outer\0a\0b\0e\0ZERO\0SEVEN\0";
         let types = [
-            1, info(KIND_INT, 0), 4, 32, // 1: int
-            0, info(KIND_STRUCT, 1), 4, 13, 1, 0, // 2: struct { int b; }
-            5, info(KIND_STRUCT, 2), 8, 11, 1, 0, 0, 2, 32, // 3: struct outer
-            15, info(KIND_ENUM, 2), 4, 17, 0, 22, 7, // 4: enum e
+            1,
+            info(KIND_INT, 0),
+            4,
+            32, // 1: int
+            0,
+            info(KIND_STRUCT, 1),
+            4,
+            13,
+            1,
+            0, // 2: struct { int b; }
+            5,
+            info(KIND_STRUCT, 2),
+            8,
+            11,
+            1,
+            0,
+            0,
+            2,
+            32, // 3: struct outer
+            15,
+            info(KIND_ENUM, 2),
+            4,
+            17,
+            0,
+            22,
+            7, // 4: enum e
         ];
         blob(&types, strings)
     }

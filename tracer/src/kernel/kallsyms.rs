@@ -36,9 +36,13 @@ impl Symbols {
     /// `ffffffff81000000 T _text`, with `\t[module]` behind symbols of modules.
     fn add(&mut self, line: &[u8]) {
         let mut parts = line.split(|b| b.is_ascii_whitespace()).filter(|p| !p.is_empty());
-        let (Some(address), Some(kind), Some(name)) = (parts.next(), parts.next(), parts.next()) else { return };
+        let (Some(address), Some(kind), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+            return;
+        };
         let address = std::str::from_utf8(address).ok().and_then(|a| u64::from_str_radix(a, 16).ok());
-        let (Some(address @ 1..), b"t" | b"T" | b"w" | b"W", Ok(name)) = (address, kind, std::str::from_utf8(name)) else {
+        let (Some(address @ 1..), b"t" | b"T" | b"w" | b"W", Ok(name)) =
+            (address, kind, std::str::from_utf8(name))
+        else {
             return;
         };
         self.entries.push((address, self.names.len() as u32));
@@ -75,7 +79,8 @@ mod tests {
 
     #[test]
     fn address_inside_a_function_gets_its_name_and_offset() {
-        let symbols = table("ffffffff81000100 T second\nffffffff81000000 t first\nffffffff81000080 D data\nbroken\n");
+        let symbols =
+            table("ffffffff81000100 T second\nffffffff81000000 t first\nffffffff81000080 D data\nbroken\n");
         assert_eq!(symbols.resolve(0xffff_ffff_8100_0042).as_deref(), Some("first+0x42"));
         assert_eq!(symbols.resolve(0xffff_ffff_8100_0100).as_deref(), Some("second+0x0"));
         assert_eq!(symbols.resolve(0xffff_ffff_8000_0000), None);

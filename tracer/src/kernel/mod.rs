@@ -7,6 +7,8 @@ pub mod clock;
 pub mod drop_reason;
 pub mod kallsyms;
 pub mod layout;
+pub mod names;
+pub mod rights;
 
 /// Lends the descriptor of something that knows it only as a number, for as long as that thing lives.
 pub(crate) fn borrow_fd<T>(_owner: &T, fd: std::os::fd::RawFd) -> std::os::fd::BorrowedFd<'_> {

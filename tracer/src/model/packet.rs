@@ -37,17 +37,39 @@ impl TcpFlags {
 /// Transport layer. Ports in host order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    Tcp { source_port: u16, destination_port: u16, flags: TcpFlags },
-    Udp { source_port: u16, destination_port: u16 },
-    Sctp { source_port: u16, destination_port: u16 },
-    Icmpv4 { kind: u8, code: u8 },
-    Icmpv6 { kind: u8, code: u8 },
+    Tcp {
+        source_port: u16,
+        destination_port: u16,
+        flags: TcpFlags,
+    },
+    Udp {
+        source_port: u16,
+        destination_port: u16,
+    },
+    Sctp {
+        source_port: u16,
+        destination_port: u16,
+    },
+    Icmpv4 {
+        kind: u8,
+        code: u8,
+    },
+    Icmpv6 {
+        kind: u8,
+        code: u8,
+    },
     /// Another protocol; the IP protocol number.
-    Other { protocol: u8 },
+    Other {
+        protocol: u8,
+    },
     /// A fragment that is not the first one carries no transport header.
-    LaterFragment { protocol: u8 },
+    LaterFragment {
+        protocol: u8,
+    },
     /// The header lies beyond the captured bytes, or the packet ends in it.
-    Truncated { protocol: u8 },
+    Truncated {
+        protocol: u8,
+    },
 }
 
 impl Transport {
@@ -59,7 +81,9 @@ impl Transport {
             Self::Sctp { .. } => 132,
             Self::Icmpv4 { .. } => 1,
             Self::Icmpv6 { .. } => 58,
-            Self::Other { protocol } | Self::LaterFragment { protocol } | Self::Truncated { protocol } => *protocol,
+            Self::Other { protocol } | Self::LaterFragment { protocol } | Self::Truncated { protocol } => {
+                *protocol
+            }
         }
     }
 

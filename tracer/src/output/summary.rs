@@ -46,6 +46,10 @@ pub struct EventCounters {
     pub filtered: u64,
     /// Known-harmless events that were only counted, by class.
     pub folded: Vec<(&'static str, u64)>,
+    /// Events that came after the output had ended (`--count` reached, pipe closed).
+    pub after_end: u64,
+    /// Notifications of other kinds: they tell of no drop.
+    pub other_messages: u64,
     /// Events that tracer's own queues had no room for.
     pub lost_in_queues: u64,
 }
@@ -89,6 +93,8 @@ pub struct ReasonCount {
     pub shown: u64,
     pub filtered: u64,
     pub folded: u64,
+    /// Seen after the output had ended.
+    pub after_end: u64,
 }
 
 impl Reconciliation {
@@ -103,8 +109,9 @@ impl Reconciliation {
     /// Drops that the datapath counted and tracer knows nothing of; negative when tracer saw more than were
     /// counted.
     pub fn unaccounted(&self) -> i64 {
-        let accounted =
-            self.total(|row| row.shown + row.filtered + row.folded) + self.filtered_in_kernel + self.lost;
+        let accounted = self.total(|row| row.shown + row.filtered + row.folded + row.after_end)
+            + self.filtered_in_kernel
+            + self.lost;
         self.counted().wrapping_sub(accounted).cast_signed()
     }
 }
@@ -184,7 +191,7 @@ fn tap_counters(counters: &TapCounters) -> [(&'static str, u64); 10] {
     ]
 }
 
-fn event_counters(events: &EventCounters) -> [(&'static str, u64); 7] {
+fn event_counters(events: &EventCounters) -> [(&'static str, u64); 9] {
     [
         ("received", events.received),
         ("malformed", events.malformed),
@@ -192,24 +199,33 @@ fn event_counters(events: &EventCounters) -> [(&'static str, u64); 7] {
         ("shown", events.shown),
         ("filtered", events.filtered),
         ("folded", events.folded_total()),
+        ("after_end", events.after_end),
+        ("other_messages", events.other_messages),
         ("lost_in_queues", events.lost_in_queues),
     ]
 }
 
 /// Counters of Cilium's drops over all reasons.
-fn comparison_counters(compared: &Reconciliation) -> [(&'static str, u64); 6] {
+fn comparison_counters(compared: &Reconciliation) -> [(&'static str, u64); 7] {
     [
         ("counted", compared.counted()),
         ("shown", compared.total(|row| row.shown)),
         ("filtered", compared.total(|row| row.filtered)),
         ("folded", compared.total(|row| row.folded)),
+        ("after_end", compared.total(|row| row.after_end)),
         ("filtered_in_kernel", compared.filtered_in_kernel),
         ("lost", compared.lost),
     ]
 }
 
-const fn reason_counters(row: &ReasonCount) -> [(&'static str, u64); 4] {
-    [("counted", row.counted), ("shown", row.shown), ("filtered", row.filtered), ("folded", row.folded)]
+const fn reason_counters(row: &ReasonCount) -> [(&'static str, u64); 5] {
+    [
+        ("counted", row.counted),
+        ("shown", row.shown),
+        ("filtered", row.filtered),
+        ("folded", row.folded),
+        ("after_end", row.after_end),
+    ]
 }
 
 /// `name value, name value`, underscores as blanks.
@@ -298,6 +314,7 @@ mod tests {
             shown,
             filtered,
             folded: 0,
+            after_end: 0,
         };
         Summary {
             duration: Duration::from_millis(8_040),
@@ -330,12 +347,12 @@ mod tests {
 summary of 8.0 s
   tap free (tp_btf kfree_skb): seen 100, foreign 0, filtered 30, filtered cilium 0, emitted 68, ring full 2, \
 ring full cilium 0, companion lost 0, recovered 0, read fault 0, missed 0
-  events: received 68, malformed 0, joined 0, shown 40, filtered 8, folded 20, lost in queues 0
+  events: received 68, malformed 0, joined 0, shown 40, filtered 8, folded 20, after end 0, other messages 0, lost in queues 0
     folded: 15 neighbour discovery
     folded: 5 tcp close
-  cilium_metrics: counted 48, shown 40, filtered 2, folded 0, filtered in kernel 4, lost 2, unaccounted 0
-    Policy denied: counted 45, shown 40, filtered 2, folded 0
-    250: counted 3, shown 0, filtered 0, folded 0
+  cilium_metrics: counted 48, shown 40, filtered 2, folded 0, after end 0, filtered in kernel 4, lost 2, unaccounted 0
+    Policy denied: counted 45, shown 40, filtered 2, folded 0, after end 0
+    250: counted 3, shown 0, filtered 0, folded 0, after end 0
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
@@ -375,7 +392,14 @@ ring full cilium 0, companion lost 0, recovered 0, read fault 0, missed 0
 
     #[test]
     fn seeing_more_than_was_counted_is_negative() {
-        let row = ReasonCount { reason: DropReason(133), counted: 1, shown: 3, filtered: 0, folded: 0 };
+        let row = ReasonCount {
+            reason: DropReason(133),
+            counted: 1,
+            shown: 3,
+            filtered: 0,
+            folded: 0,
+            after_end: 0,
+        };
         let compared = Reconciliation { reasons: vec![row], ..Reconciliation::default() };
         assert_eq!(compared.unaccounted(), -2);
     }

@@ -16,7 +16,9 @@ pub enum ProbeError {
          pinned maps can still be read"
     )]
     Lockdown,
-    #[error("the kernel has no type information (/sys/kernel/btf/vmlinux): boot one with CONFIG_DEBUG_INFO_BTF=y")]
+    #[error(
+        "the kernel has no type information (/sys/kernel/btf/vmlinux): boot one with CONFIG_DEBUG_INFO_BTF=y"
+    )]
     NoTypeInformation(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the kernel's type information does not tell what is needed")]
     Layout(#[from] LayoutError),
@@ -43,7 +45,8 @@ pub fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
 pub fn one_line(error: &ProgramError) -> String {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
-        let last = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed ")).unwrap_or("");
+        let last =
+            log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed ")).unwrap_or("");
         return if last.is_empty() { io_error.to_string() } else { format!("{io_error} (verifier: {last})") };
     }
     let mut text = error.to_string();

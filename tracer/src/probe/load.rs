@@ -66,8 +66,10 @@ impl Probe {
         let free = attach_free(&mut ebpf, &aya_btf, &mut programs)?;
         let (message, xdp) = attach_messages(plan, &mut ebpf, &aya_btf, &mut programs);
         let ring = take(&mut ebpf, "EVENTS").and_then(|map| RingBuf::try_from(map).map_err(object_error))?;
-        let counters = take(&mut ebpf, "COUNTERS").and_then(|map| PerCpuArray::try_from(map).map_err(object_error))?;
-        let events_maps = take(&mut ebpf, "EVENTS_MAP_IDS").and_then(|map| Array::try_from(map).map_err(object_error))?;
+        let counters =
+            take(&mut ebpf, "COUNTERS").and_then(|map| PerCpuArray::try_from(map).map_err(object_error))?;
+        let events_maps =
+            take(&mut ebpf, "EVENTS_MAP_IDS").and_then(|map| Array::try_from(map).map_err(object_error))?;
         let mut probe = Self {
             ebpf: Some(ebpf),
             taps: Taps([free, message, xdp]),
@@ -108,7 +110,11 @@ impl Probe {
 }
 
 fn object_error(error: impl std::error::Error + Send + Sync + 'static) -> ProbeError {
-    if is_permission(&error) { ProbeError::NotPermitted(error.into()) } else { ProbeError::Object(error.into()) }
+    if is_permission(&error) {
+        ProbeError::NotPermitted(error.into())
+    } else {
+        ProbeError::Object(error.into())
+    }
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, ProbeError> {
@@ -129,7 +135,12 @@ fn settings(plan: &Plan, btf: &Btf, reasons: &DropReasons) -> Settings {
     }
 }
 
-fn load_object(plan: &Plan, offsets: &Offsets, settings: &Settings, btf: &AyaBtf) -> Result<Ebpf, ProbeError> {
+fn load_object(
+    plan: &Plan,
+    offsets: &Offsets,
+    settings: &Settings,
+    btf: &AyaBtf,
+) -> Result<Ebpf, ProbeError> {
     let log_level = u8::from(plan.debug) * (log::Level::Debug as u8);
     EbpfLoader::new()
         .btf(Some(btf))
@@ -261,5 +272,6 @@ fn keep(ebpf: &Ebpf, name: &str, tap: Tap, programs: &mut Vec<(Tap, OwnedFd)>) {
 
 /// Whether lockdown forbids programs to read kernel memory.
 fn is_locked_down() -> bool {
-    std::fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|text| text.contains("[confidentiality]"))
+    std::fs::read_to_string("/sys/kernel/security/lockdown")
+        .is_ok_and(|text| text.contains("[confidentiality]"))
 }

@@ -1,7 +1,7 @@
 //! Reading the ring buffer.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{MapData, RingBuf};
 

@@ -1,0 +1,132 @@
+//! One record's way from the ring to the output: joined, named, filtered, folded or printed. No thread and no
+//! clock of its own; the reader drives it.
+
+use std::io::Write;
+use std::num::NonZeroU64;
+
+use crate::cilium::node::NodeView;
+use crate::correlate::join::{Join, Joined};
+use crate::correlate::name::{Knowledge, Namer, concerns};
+use crate::correlate::noise;
+use crate::correlate::record::Record;
+use crate::filter::FilterSet;
+use crate::kernel::names::RunningKernel;
+use crate::model::flow::Flow;
+use crate::model::time::BootTime;
+use crate::output::{Printer, is_closed_pipe};
+
+use super::files::FileNames;
+use super::tally::{Fate, Tally};
+
+/// What to show.
+pub struct Selection {
+    pub filter: FilterSet,
+    /// Show what is folded otherwise.
+    pub all: bool,
+    /// Show no more than so many events.
+    pub count: Option<NonZeroU64>,
+}
+
+/// Everything between the ring and the output.
+pub struct Chain<W> {
+    pub join: Join,
+    pub stage: Stage<W>,
+    /// Records that are none.
+    pub malformed: u64,
+}
+
+/// The part behind the joining.
+pub struct Stage<W> {
+    pub namer: Namer,
+    pub view: NodeView,
+    pub kernel: RunningKernel,
+    pub files: FileNames,
+    pub selection: Selection,
+    pub printer: Printer<W>,
+    pub tally: Tally,
+    /// Inode number of the node's network namespace, 0 if unknown.
+    pub host_netns: u32,
+    /// Set once nothing more can or need be printed.
+    pub end: Option<End>,
+}
+
+/// Why the output ended by itself.
+#[derive(Debug)]
+pub enum End {
+    /// The wanted number of events has been shown.
+    Count,
+    /// Nobody reads our output any more.
+    ClosedPipe,
+    Failed(std::io::Error),
+}
+
+impl<W: Write> Chain<W> {
+    pub fn take(&mut self, record: &[u8]) {
+        match Record::parse(record) {
+            Ok(record) => self.join.push(record, |joined| self.stage.take(&joined)),
+            Err(error) => {
+                self.malformed += 1;
+                tracing::debug!(%error, "record");
+            }
+        }
+    }
+
+    /// Lets go of messages that waited long enough for their free.
+    pub fn expire(&mut self, now: BootTime) {
+        self.join.expire(now, |joined| self.stage.take(&joined));
+    }
+
+    /// No record will come any more.
+    pub fn finish(&mut self) {
+        self.join.finish(|joined| self.stage.take(&joined));
+        self.stage.flush();
+    }
+}
+
+impl<W: Write> Stage<W> {
+    fn take(&mut self, joined: &Joined<'_>) {
+        let mut know = Knowledge { names: &mut self.view, kernel: &mut self.kernel, files: &mut self.files };
+        let Some(flow) = self.namer.flow(joined, &mut know) else { return };
+        let fate = self.fate(&flow);
+        if fate == Fate::Shown {
+            let printed = self.printer.flow(&flow);
+            self.note_end(printed);
+        }
+        self.tally.add(fate, flow.boot_time, flow.cilium.map(|drop| drop.reason));
+        if self.selection.count.is_some_and(|count| self.tally.all.shown >= count.get()) {
+            self.end.get_or_insert(End::Count);
+        }
+    }
+
+    fn fate(&mut self, flow: &Flow) -> Fate {
+        if !self.selection.filter.matches(flow) {
+            return Fate::Filtered;
+        }
+        let class = if self.selection.all { None } else { self.noise(flow) };
+        match class {
+            Some(class) => Fate::Folded(class),
+            None if self.end.is_some() => Fate::Beyond,
+            None => Fate::Shown,
+        }
+    }
+
+    /// On a node without Cilium every drop concerns the user.
+    fn noise(&mut self, flow: &Flow) -> Option<noise::NoiseClass> {
+        let concerns = !self.view.has_cilium() || concerns(flow, self.host_netns, &mut self.view);
+        noise::classify(flow, concerns)
+    }
+
+    pub fn flush(&mut self) {
+        if !self.printer.is_empty() {
+            let flushed = self.printer.flush();
+            self.note_end(flushed);
+        }
+    }
+
+    fn note_end(&mut self, result: std::io::Result<()>) {
+        if let Err(error) = result {
+            let end = if is_closed_pipe(&error) { End::ClosedPipe } else { End::Failed(error) };
+            self.end.get_or_insert(end);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! `tracer drops`: finds the node, attaches, follows the ring until told to stop, closes the books.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+use tracer_common::id::MapId;
+
+use super::accounts::Accounts;
+use super::chain::{Chain, End, Selection, Stage};
+use super::error::RunError;
+use super::files::FileNames;
+use super::reader::Reader;
+use super::stop::{Bell, Cause, Signals, first_cause, start_command};
+use super::tally::Tally;
+use crate::cilium::node::NodeView;
+use crate::cilium::source::{self, Wanted};
+use crate::cli::drops::{DropsPlan, TapChoice};
+use crate::cli::exit::Exit;
+use crate::cli::global::Global;
+use crate::correlate::join::Join;
+use crate::correlate::name::Namer;
+use crate::filter::pushdown::{Lookups, Pushed, pushdown};
+use crate::kernel::btf::Btf;
+use crate::kernel::clock::WallOffset;
+use crate::kernel::drop_reason::DropReasons;
+use crate::kernel::names::RunningKernel;
+use crate::kernel::rights;
+use crate::output::banner::{Banner, TapLine, TapStatus};
+use crate::output::color::{self, ColorEnv};
+use crate::output::{Node, Printer};
+use crate::probe::taps::{MessageTap, Tap, TapState};
+use crate::probe::{Plan, Probe};
+
+/// Bytes of the ring buffer: 80 ms of the worst flood that one CPU can make.
+const RING_BYTES: u32 = 8 << 20;
+/// Bit of the drop notification in `Plan::message_types`.
+const DROP_MESSAGES: u32 = 1 << 1;
+
+/// Runs the command; the exit code is the caller's to return.
+pub fn run(global: &Global, plan: DropsPlan) -> Result<Exit, RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(follow(global, plan))
+}
+
+async fn follow(global: &Global, mut plan: DropsPlan) -> Result<Exit, RunError> {
+    let signals = Signals::new()?;
+    let view = node_view(global, plan.require_cilium)?;
+    let btf = Btf::vmlinux()?;
+    let reasons = DropReasons::read(&btf)?;
+    let pushed = pushdown(
+        &plan.filter,
+        &Lookups { ifindexes: &|_| None, kernel_reason: &|name| reasons.number(name) },
+    );
+    let probe = Probe::start(&probe_plan(&plan, global, &pushed, view.events_map()), &btf, &reasons)?;
+    drop(btf);
+    let kernel = RunningKernel::new(reasons);
+    if !global.quiet {
+        banner(&probe, &plan, &pushed, &view).write(&mut io::stderr().lock())?;
+    }
+    let format = plan.output.format;
+    let command = plan.command.take();
+    let stop = plan.stop;
+    let ready_file = plan.ready_file.take();
+    let reader = reader(probe, view, kernel, plan, global)?;
+
+    let bell = Bell::new()?;
+    let listener = bell.listener()?;
+    let (done, reader_done) = oneshot::channel();
+    // The command gets the rights that we give up next.
+    let command = match command {
+        Some(words) => start_command(&words).map_err(|source| command_error(&words, source))?,
+        None => None,
+    };
+    if let Err(error) = rights::keep_reading_only(&reader.chain.stage.view.source().root) {
+        tracing::debug!(%error, "cannot give up capabilities");
+    }
+    if let Some(path) = ready_file {
+        std::fs::write(&path, b"")
+            .map_err(|source| RunError::ReadyFile { path: path.display().to_string(), source })?;
+    }
+    let thread = std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
+        let reader = reader.run(&listener);
+        // Nobody listens any more when something else ended the stream.
+        let _ = done.send(());
+        reader
+    })?;
+    let cause = first_cause(signals, stop.duration, command, reader_done).await;
+    bell.ring();
+    let reader = thread.join().map_err(|_| io::Error::other("the reader thread panicked"))?;
+    report_cause(&cause);
+    finish(reader, global, format.is_json())
+}
+
+fn command_error(words: &[std::ffi::OsString], source: io::Error) -> RunError {
+    let command = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    RunError::Command { command, source }
+}
+
+fn node_view(global: &Global, require_cilium: bool) -> Result<NodeView, RunError> {
+    let wanted = Wanted {
+        bpffs: global.bpffs.clone(),
+        state_dir: global.state_dir.clone(),
+        host_root: global.host_root.clone(),
+        host_root_hint: std::env::var_os(source::HOST_ROOT_VARIABLE).map(Into::into),
+    };
+    let found = source::find(&wanted).map_err(RunError::Source)?;
+    let refused: Vec<String> = found.refused.iter().map(ToString::to_string).collect();
+    let view = NodeView::new(found, Instant::now());
+    if require_cilium && !view.has_cilium() {
+        let looked_at = if refused.is_empty() { String::new() } else { format!(" ({})", refused.join("; ")) };
+        return Err(RunError::NoCilium(looked_at));
+    }
+    Ok(view)
+}
+
+fn probe_plan(plan: &DropsPlan, global: &Global, pushed: &Pushed, events_map: Option<MapId>) -> Plan {
+    Plan {
+        filter: pushed.filter,
+        snaplen: plan.snaplen,
+        message_types: DROP_MESSAGES,
+        notes_only: false,
+        ring_bytes: RING_BYTES,
+        message_tap: match plan.tap {
+            TapChoice::Auto => MessageTap::Auto,
+            TapChoice::Fentry => MessageTap::Fentry,
+            TapChoice::Kprobe => MessageTap::Kprobe,
+            TapChoice::Note => MessageTap::Off,
+        },
+        events_maps: events_map.into_iter().collect(),
+        debug: global.debug,
+    }
+}
+
+fn banner(probe: &Probe, plan: &DropsPlan, pushed: &Pushed, view: &NodeView) -> Banner {
+    let taps = Tap::ALL.map(|tap| TapLine {
+        name: tap.name(),
+        state: match probe.taps.state(tap) {
+            TapState::On(hook) => TapStatus::On(hook.to_string()),
+            TapState::Off(why) => TapStatus::Off(why.clone()),
+        },
+    });
+    let mut notes = plan.notes.clone();
+    if !view.has_cilium() {
+        let refused: Vec<String> = view.source().refused.iter().map(ToString::to_string).collect();
+        notes.push(format!("no Cilium here, showing the kernel's own drops: {}", refused.join("; ")));
+    }
+    Banner { taps: taps.to_vec(), kernel_filters: pushed.to_string(), notes }
+}
+
+/// Puts the chain together and opens the books.
+fn reader(
+    probe: Probe,
+    view: NodeView,
+    kernel: RunningKernel,
+    mut plan: DropsPlan,
+    global: &Global,
+) -> Result<Reader<File>, RunError> {
+    let releases = view.releases().releases();
+    let cluster = view.config().and_then(|config| config.cluster_name.clone()).unwrap_or_default();
+    let node = Node::new(&cluster, &node_name(), releases);
+    plan.filter.bind_node(&node.name);
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    let mut output = plan.output;
+    output.color = color::decide(global.color, &ColorEnv::from_process(), io::stdout().is_terminal());
+    let mut stage = Stage {
+        namer: Namer::new(WallOffset::now().0, Default::default()),
+        host_netns: rights::own_network_namespace(),
+        files: FileNames { known: releases },
+        selection: Selection { filter: plan.filter, all: plan.all, count: plan.stop.count },
+        printer: Printer::new(File::from(stdout.try_clone()?), &output, node),
+        tally: Tally::default(),
+        end: None,
+        kernel,
+        view,
+    };
+    let accounts = Accounts::open(&mut stage, &probe);
+    Ok(Reader {
+        events_map: stage.view.events_map(),
+        chain: Chain { join: Join::default(), stage, malformed: 0 },
+        completeness: plan.completeness,
+        debug: global.debug,
+        received: 0,
+        stdout,
+        accounts,
+        probe,
+    })
+}
+
+/// The node's name in Kubernetes if we were told, else the machine's.
+fn node_name() -> String {
+    match std::env::var("NODE_NAME") {
+        Ok(name) if !name.is_empty() => name,
+        _ => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+    }
+}
+
+fn report_cause(cause: &Cause) {
+    match cause {
+        Cause::Command(Ok(status)) if !status.success() => tracing::warn!("the command ended with {status}"),
+        Cause::Command(Err(error)) => tracing::warn!("the command cannot be waited for: {error}"),
+        cause => tracing::debug!(?cause, "stopped"),
+    }
+}
+
+/// Prints the summary and decides the exit code.
+fn finish(mut reader: Reader<File>, global: &Global, json: bool) -> Result<Exit, RunError> {
+    let summary = reader.summary();
+    if !global.quiet {
+        let mut stderr = io::stderr().lock();
+        if json { summary.write_json(&mut stderr)? } else { summary.write_text(&mut stderr)? }
+    }
+    match reader.chain.stage.end.take() {
+        Some(End::Failed(error)) => Err(RunError::Output(error)),
+        _ if summary.is_incomplete() => Ok(Exit::Incomplete),
+        _ => Ok(Exit::Done),
+    }
+}

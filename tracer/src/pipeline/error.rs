@@ -1,0 +1,61 @@
+//! What ends a command before or instead of its work, and the exit code for it.
+
+use std::io;
+
+use crate::cilium::source::Refusal;
+use crate::cli::exit::Exit;
+use crate::kernel::btf::BtfError;
+use crate::probe::ProbeError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    #[error("{0}")]
+    Source(Refusal),
+    #[error("no Cilium on this node: no bpffs with tc/globals/cilium_* found{0}")]
+    NoCilium(String),
+    #[error("cannot start `{command}`: {source}")]
+    Command { command: String, source: io::Error },
+    #[error("cannot write `{path}`: {source}")]
+    ReadyFile { path: String, source: io::Error },
+    #[error("cannot write events: {0}")]
+    Output(io::Error),
+    #[error("cannot set up the run: {0}")]
+    Setup(#[from] io::Error),
+}
+
+impl From<BtfError> for RunError {
+    fn from(error: BtfError) -> Self {
+        Self::Probe(error.into())
+    }
+}
+
+impl RunError {
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Probe(ProbeError::NotPermitted(_) | ProbeError::Lockdown) => Exit::NotPermitted,
+            Self::Probe(_) => Exit::NoKernelFeature,
+            Self::NoCilium(_) => Exit::NoCilium,
+            Self::Source(_)
+            | Self::Command { .. }
+            | Self::ReadyFile { .. }
+            | Self::Output(_)
+            | Self::Setup(_) => Exit::Failed,
+        }
+    }
+
+    /// The message and what caused it, on one line.
+    pub fn one_line(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(inner) = source {
+            let inner_text = inner.to_string();
+            if !text.contains(&inner_text) {
+                text = format!("{text}: {inner_text}");
+            }
+            source = inner.source();
+        }
+        text.replace('\n', " ")
+    }
+}

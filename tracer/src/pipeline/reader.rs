@@ -1,0 +1,138 @@
+//! The thread that follows the ring. It sleeps until there is something to read, reads all of it at once, and
+//! once a second looks after what may have changed on the node.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::accounts::Accounts;
+use super::chain::{Chain, End};
+use crate::kernel::clock::{WallOffset, boot_now};
+use crate::output::summary::Summary;
+use crate::probe::Probe;
+
+/// Rest after each reading. The programs wake us only when the ring was empty, so this bounds the wake-ups that
+/// the datapath has to pay for to 200 a second; it is short against the 100 ms in which an event is to show.
+const REST: Duration = Duration::from_millis(5);
+/// How often the node is looked at again, if nothing happens.
+const UPKEEP: Duration = Duration::from_secs(1);
+/// Records taken before the output is flushed and the bell is looked at.
+const BATCH: usize = 16 * 1024;
+
+/// The reader and all that it drives. Comes back from [`Reader::run`] for the closing accounts.
+pub struct Reader<W> {
+    pub probe: Probe,
+    pub chain: Chain<W>,
+    pub accounts: Accounts,
+    /// Print the accounts that often while running.
+    pub completeness: Option<Duration>,
+    pub received: u64,
+    pub events_map: Option<tracer_common::id::MapId>,
+    pub debug: bool,
+    /// Watched for its reader going away.
+    pub stdout: OwnedFd,
+}
+
+impl<W: Write> Reader<W> {
+    /// Follows the ring until the bell rings or the output ends. The programs are detached then, and
+    /// everything they sent has been dealt with.
+    pub fn run(mut self, bell: &OwnedFd) -> Self {
+        let mut logger = if self.debug { self.probe.logger() } else { None };
+        let mut next_upkeep = Instant::now() + UPKEEP;
+        let mut next_accounts = self.completeness.map(|every| Instant::now() + every);
+        while self.wait(bell, next_upkeep) {
+            let now = Instant::now();
+            self.chain.stage.view.refresh(now);
+            let taken = self.read();
+            self.chain.expire(boot_now());
+            self.chain.stage.flush();
+            if let Some(logger) = &mut logger {
+                logger.flush();
+            }
+            if now >= next_upkeep {
+                self.look_after();
+                next_upkeep = now + UPKEEP;
+            }
+            if let (Some(due), Some(every)) = (next_accounts, self.completeness)
+                && now >= due
+            {
+                self.report();
+                next_accounts = Some(now + every);
+            }
+            if taken > 0 {
+                std::thread::sleep(REST);
+            }
+        }
+        self.close();
+        self
+    }
+
+    /// Waits for records; false when the stream is to end.
+    fn wait(&mut self, bell: &OwnedFd, upkeep: Instant) -> bool {
+        let due = self.chain.join.next_expiry().map(|due| due.0.saturating_sub(boot_now().0));
+        let upkeep = upkeep.saturating_duration_since(Instant::now());
+        let wait = due.map_or(upkeep, |due| upkeep.min(Duration::from_nanos(due)));
+        let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+        let mut sources = [
+            PollFd::new(&self.probe.ring, PollFlags::IN),
+            PollFd::new(bell, PollFlags::IN),
+            PollFd::new(&self.stdout, PollFlags::empty()),
+        ];
+        // An interrupted wait is a short one.
+        let _ = poll(&mut sources, Some(&timeout));
+        let rang = sources[1].revents().contains(PollFlags::IN);
+        if sources[2].revents().contains(PollFlags::ERR) {
+            self.chain.stage.end.get_or_insert(End::ClosedPipe);
+        }
+        !rang && self.chain.stage.end.is_none()
+    }
+
+    fn read(&mut self) -> usize {
+        let taken = self.probe.ring.drain(BATCH, |record| self.chain.take(record));
+        self.received += taken as u64;
+        taken
+    }
+
+    /// The agent may have replaced maps or been upgraded, and the wall clock may have been set.
+    fn look_after(&mut self) {
+        let stage = &mut self.chain.stage;
+        stage.namer.wall_offset_ns = WallOffset::now().0;
+        for notice in stage.view.take_notices() {
+            tracing::warn!("{notice}");
+        }
+        let releases = stage.view.releases().releases();
+        if releases != stage.files.known {
+            stage.files.known = releases;
+            stage.printer.set_releases(releases);
+        }
+        let events_map = stage.view.events_map();
+        if events_map != self.events_map {
+            self.events_map = events_map;
+            if let Err(error) = self.probe.watch_events_maps(events_map.as_slice()) {
+                tracing::warn!("cannot follow the agent's new events map: {error}");
+            }
+        }
+    }
+
+    /// The closing summary, or the one so far.
+    pub fn summary(&self) -> Summary {
+        self.accounts.summary(&self.probe, &self.chain, self.received)
+    }
+
+    fn report(&mut self) {
+        let summary = self.summary();
+        if let Err(error) = summary.write_text(&mut std::io::stderr().lock()) {
+            tracing::debug!(%error, "stderr");
+        }
+    }
+
+    /// Ends the window of comparison, detaches, and takes what is left in the ring.
+    fn close(&mut self) {
+        self.accounts.close(&mut self.chain.stage, &self.probe);
+        self.probe.detach();
+        while self.read() > 0 {}
+        self.chain.finish();
+    }
+}
