@@ -220,7 +220,8 @@ pub fn create<const N: usize>(
         entry.counters[at + 1] = u64::from(length);
     }
     let mut key = Tuple::forward(packet, direction);
-    map.insert(&key, &entry, BPF_ANY.into()).map_err(|error| drop_for!(reason::CT_CREATE_FAILED, error as i8))?;
+    map.insert(&key, &entry, BPF_ANY.into())
+        .map_err(|error| drop_for!(reason::CT_CREATE_FAILED, error as i8))?;
     key.dport = [0; 2];
     key.sport = [0; 2];
     key.protocol = if N == 4 { ICMP } else { ICMPV6 };

@@ -131,7 +131,11 @@ pub fn read6(ctx: &TcContext) -> Result<Packet<16>, Drop> {
 
 /// Ports, or what stands for them.
 #[inline(always)]
-fn read_transport<const N: usize>(ctx: &TcContext, packet: &mut Packet<N>, offset: usize) -> Result<(), Drop> {
+fn read_transport<const N: usize>(
+    ctx: &TcContext,
+    packet: &mut Packet<N>,
+    offset: usize,
+) -> Result<(), Drop> {
     match packet.protocol {
         TCP | UDP | SCTP => {
             let ports: [[u8; 2]; 2] = ctx.load(offset).map_err(|_| drop_for!(reason::CT_INVALID_HDR))?;

@@ -122,19 +122,28 @@ fn look_up(question: &Question, identity: u32) -> Option<Value> {
 /// 1.16 and older: the first match of a fixed order.
 #[inline(always)]
 fn by_order(question: &Question) -> Option<Winner> {
-    let winner = |value: Value, own, match_type| Winner { value, own, match_type, auth: value.auth(), cookie: 0 };
+    let winner =
+        |value: Value, own, match_type| Winner { value, own, match_type, auth: value.auth(), cookie: 0 };
     let own = look_up(question, question.remote);
     let any = look_up(question, 0);
-    if let Some(own) = own && own.bits() & WILDCARD_PORT == 0 {
+    if let Some(own) = own
+        && own.bits() & WILDCARD_PORT == 0
+    {
         return Some(winner(own, true, match_type::L3_L4));
     }
-    if let Some(any) = any && any.bits() & WILDCARD_PORT == 0 {
+    if let Some(any) = any
+        && any.bits() & WILDCARD_PORT == 0
+    {
         return Some(winner(any, false, match_type::L4_ONLY));
     }
-    if let Some(own) = own && own.bits() & WILDCARD_PROTOCOL == 0 {
+    if let Some(own) = own
+        && own.bits() & WILDCARD_PROTOCOL == 0
+    {
         return Some(winner(own, true, match_type::L3_PROTO));
     }
-    if let Some(any) = any && any.bits() & WILDCARD_PROTOCOL == 0 {
+    if let Some(any) = any
+        && any.bits() & WILDCARD_PROTOCOL == 0
+    {
         return Some(winner(any, false, match_type::PROTO_ONLY));
     }
     match (own, any) {
@@ -148,12 +157,16 @@ fn by_order(question: &Question) -> Option<Winner> {
 #[inline(always)]
 fn by_rank(question: &Question, precedence: bool) -> Option<Winner> {
     let own = look_up(question, question.remote);
-    if let Some(own) = own && (if precedence { own.precedence() == HIGHEST } else { own.denies() }) {
+    if let Some(own) = own
+        && (if precedence { own.precedence() == HIGHEST } else { own.denies() })
+    {
         return Some(ranked(own, true, None, precedence));
     }
     let any = look_up(question, 0);
     match (own, any) {
-        (Some(own), Some(any)) if any_wins(own, any, precedence) => Some(ranked(any, false, Some(own), precedence)),
+        (Some(own), Some(any)) if any_wins(own, any, precedence) => {
+            Some(ranked(any, false, Some(own), precedence))
+        }
         (Some(own), any) => Some(ranked(own, true, any, precedence)),
         (None, Some(any)) => Some(ranked(any, false, None, precedence)),
         (None, None) => None,

@@ -189,7 +189,14 @@ fn drop_version(size: u32) -> u16 {
 }
 
 #[inline(always)]
-fn drop_message<C: EbpfContext>(ctx: &C, drop: &Drop, ends: &Ends, file: u8, skb: (u32, u32, u32), ipv6: bool) {
+fn drop_message<C: EbpfContext>(
+    ctx: &C,
+    drop: &Drop,
+    ends: &Ends,
+    file: u8,
+    skb: (u32, u32, u32),
+    ipv6: bool,
+) {
     let (hash, length, ifindex) = skb;
     let size = config!(drop_message);
     let message = DropMessage {
@@ -213,7 +220,8 @@ fn drop_message<C: EbpfContext>(ctx: &C, drop: &Drop, ends: &Ends, file: u8, skb
 pub fn drop_packet(ctx: &TcContext, drop: &Drop, ends: &Ends, file: u8, direction: u8) {
     let skb = skb(ctx);
     // SAFETY: the context of a tc program; the verifier checks each field.
-    let (hash, length, ifindex, protocol) = unsafe { ((*skb).hash, (*skb).len, (*skb).ifindex, (*skb).protocol) };
+    let (hash, length, ifindex, protocol) =
+        unsafe { ((*skb).hash, (*skb).len, (*skb).ifindex, (*skb).protocol) };
     count(drop.reason, direction, drop.line, file, length);
     let note = [
         ends.source,

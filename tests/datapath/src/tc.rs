@@ -10,9 +10,7 @@ use aya_ebpf::programs::TcContext;
 
 use crate::config::config;
 use crate::conntrack::{self, Entry, Status, Tuple};
-use crate::maps::{
-    CALL_POLICY, CT_ANY4, CT_ANY6, CT4, CT6, Endpoint, EndpointKey, IPCACHE, IpcacheKey, LXC,
-};
+use crate::maps::{CALL_POLICY, CT_ANY4, CT_ANY6, CT4, CT6, Endpoint, EndpointKey, IPCACHE, IpcacheKey, LXC};
 use crate::packet::{ICMPV6, Packet, TCP, read4, read6};
 use crate::policy::{Decision, Question, decide};
 use crate::report::{self, Drop, EGRESS, Ends, INGRESS, drop_for, file, point, reason};
@@ -251,7 +249,8 @@ fn gate<const N: usize>(
 /// One place for each reason, as in Cilium: the line belongs to the policy check.
 #[inline(always)]
 fn denial(decision: &Decision) -> Drop {
-    let ext_error = if decision.verdict == -i32::from(reason::POLICY_AUTH_REQUIRED) { decision.auth as i8 } else { 0 };
+    let ext_error =
+        if decision.verdict == -i32::from(reason::POLICY_AUTH_REQUIRED) { decision.auth as i8 } else { 0 };
     drop_for!(decision.verdict.unsigned_abs() as u8, ext_error)
 }
 

@@ -6,12 +6,11 @@ use std::num::NonZeroU64;
 
 use crate::cilium::node::NodeView;
 use crate::correlate::join::{Join, Joined};
-use crate::correlate::name::{Knowledge, Namer, concerns};
+use crate::correlate::name::{Knowledge, Named, Namer};
 use crate::correlate::noise;
 use crate::correlate::record::Record;
 use crate::filter::FilterSet;
 use crate::kernel::names::RunningKernel;
-use crate::model::flow::Flow;
 use crate::model::time::BootTime;
 use crate::output::{Printer, is_closed_pipe};
 
@@ -44,8 +43,6 @@ pub struct Stage<W> {
     pub selection: Selection,
     pub printer: Printer<W>,
     pub tally: Tally,
-    /// Inode number of the node's network namespace, 0 if unknown.
-    pub host_netns: u32,
     /// Set once nothing more can or need be printed.
     pub end: Option<End>,
 }
@@ -86,8 +83,9 @@ impl<W: Write> Chain<W> {
 impl<W: Write> Stage<W> {
     fn take(&mut self, joined: &Joined<'_>) {
         let mut know = Knowledge { names: &mut self.view, kernel: &mut self.kernel, files: &mut self.files };
-        let Some(flow) = self.namer.flow(joined, &mut know) else { return };
-        let fate = self.fate(&flow);
+        let Some(named) = self.namer.flow(joined, &mut know) else { return };
+        let fate = self.fate(&named);
+        let flow = named.flow;
         if fate == Fate::Shown {
             let printed = self.printer.flow(&flow);
             self.note_end(printed);
@@ -98,11 +96,11 @@ impl<W: Write> Stage<W> {
         }
     }
 
-    fn fate(&mut self, flow: &Flow) -> Fate {
-        if !self.selection.filter.matches(flow) {
+    fn fate(&self, named: &Named) -> Fate {
+        if !self.selection.filter.matches(&named.flow) {
             return Fate::Filtered;
         }
-        let class = if self.selection.all { None } else { self.noise(flow) };
+        let class = if self.selection.all { None } else { self.noise(named) };
         match class {
             Some(class) => Fate::Folded(class),
             None if self.end.is_some() => Fate::Beyond,
@@ -111,9 +109,8 @@ impl<W: Write> Stage<W> {
     }
 
     /// On a node without Cilium every drop concerns the user.
-    fn noise(&mut self, flow: &Flow) -> Option<noise::NoiseClass> {
-        let concerns = !self.view.has_cilium() || concerns(flow, self.host_netns, &mut self.view);
-        noise::classify(flow, concerns)
+    fn noise(&self, named: &Named) -> Option<noise::NoiseClass> {
+        noise::classify(&named.flow, named.concerns || !self.view.has_cilium())
     }
 
     pub fn flush(&mut self) {

@@ -21,7 +21,7 @@ use crate::cli::drops::{DropsPlan, TapChoice};
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::correlate::join::Join;
-use crate::correlate::name::Namer;
+use crate::correlate::name::{self, Namer};
 use crate::filter::pushdown::{Lookups, Pushed, pushdown};
 use crate::kernel::btf::Btf;
 use crate::kernel::clock::WallOffset;
@@ -31,6 +31,7 @@ use crate::kernel::rights;
 use crate::output::banner::{Banner, TapLine, TapStatus};
 use crate::output::color::{self, ColorEnv};
 use crate::output::{Node, Printer};
+use crate::packet::decode::TunnelPorts;
 use crate::probe::taps::{MessageTap, Tap, TapState};
 use crate::probe::{Plan, Probe};
 
@@ -166,8 +167,12 @@ fn reader(
     let mut output = plan.output;
     output.color = color::decide(global.color, &ColorEnv::from_process(), io::stdout().is_terminal());
     let mut stage = Stage {
-        namer: Namer::new(WallOffset::now().0, Default::default()),
-        host_netns: rights::own_network_namespace(),
+        namer: Namer::new(name::Settings {
+            wall_offset_ns: WallOffset::now().0,
+            tunnel_ports: TunnelPorts::default(),
+            host_netns: rights::own_network_namespace(),
+            name_elsewhere: plan.all || !view.has_cilium(),
+        }),
         files: FileNames { known: releases },
         selection: Selection { filter: plan.filter, all: plan.all, count: plan.stop.count },
         printer: Printer::new(File::from(stdout.try_clone()?), &output, node),

@@ -98,7 +98,7 @@ impl<W: Write> Reader<W> {
     /// The agent may have replaced maps or been upgraded, and the wall clock may have been set.
     fn look_after(&mut self) {
         let stage = &mut self.chain.stage;
-        stage.namer.wall_offset_ns = WallOffset::now().0;
+        stage.namer.settings.wall_offset_ns = WallOffset::now().0;
         for notice in stage.view.take_notices() {
             tracing::warn!("{notice}");
         }
