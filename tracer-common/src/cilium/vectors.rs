@@ -8,12 +8,16 @@ use std::vec::Vec;
 
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::ct::{CtEntry, CtEntryNat, CtEntryPerDirection, Ends, flag as ct_flag};
 use super::ipcache::{IpcacheKey, IpcacheValue, IpcacheValueV2, flag as ipcache_flag};
+use super::lb::{Backend4, Service, ServiceKey4, backend_state, flag as lb_flag};
 use super::lxc::{EndpointInfo, EndpointKey};
 use super::metrics::{MetricsKey, direction};
+use super::nat::NatEntry4;
 use super::policy::{
     Generation, PolicyEntryCompact, PolicyEntryPrecedence, PolicyEntryPrefix, PolicyEntryWildcard, PolicyKey,
 };
+use super::tuple::{Tuple4, Tuple6, flag as tuple_flag};
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
@@ -173,4 +177,96 @@ fn one_entry_tells_the_two_policy_generations_of_24_bytes_apart() {
         value[2] = flags;
         assert_eq!(Generation::of_entry(&read(key), &value), expected, "{key} {flags:#04x}");
     }
+}
+
+fn ends(originator: &str, other: &str) -> Ends {
+    Ends { originator: originator.parse().unwrap(), other: other.parse().unwrap() }
+}
+
+/// The last three: a companion for ICMP errors, a ping, and the entry of a node port.
+#[test]
+fn ct_keys_name_the_originator_whatever_their_orientation() {
+    for (hex, protocol, flags, originator, other) in [
+        ("0a000105 0a000209 1f90a8ca 0600", 6, 0, "10.0.1.5:43210", "10.0.2.9:8080"),
+        ("0a60000a 0a000105 a8ca0050 0604", 6, tuple_flag::SERVICE, "10.0.1.5:43210", "10.96.0.10:80"),
+        (
+            "0a000105 0a000209 00000000 0103",
+            1,
+            tuple_flag::IN | tuple_flag::RELATED,
+            "10.0.1.5:0",
+            "10.0.2.9:0",
+        ),
+        ("0a000105 0a000209 00001234 0100", 1, 0, "10.0.1.5:4660", "10.0.2.9:0"),
+        ("c000020a cb007107 c7387580 0604", 6, tuple_flag::SERVICE, "203.0.113.7:51000", "192.0.2.10:30080"),
+    ] {
+        let key: Tuple4 = read(hex);
+        assert_eq!((key.nexthdr, key.flags, key.ends()), (protocol, flags, ends(originator, other)), "{hex}");
+    }
+}
+
+#[test]
+fn ct6_key_is_an_incoming_connection() {
+    let key: Tuple6 =
+        read("fd000010 00000000 00000000 00000005 fd000020 00000000 00000000 00000009 1f90a8ca 0601");
+    assert_eq!((key.nexthdr, key.flags), (6, tuple_flag::IN));
+    assert_eq!(key.ends(), ends("[fd00:10::5]:43210", "[fd00:20::9]:8080"));
+}
+
+const CT_VALUE: &str = "00000000 00000000 00000000 00000000 0c000000 00000000 800d0000 00000000 \
+                        cd810100 13000007 00001a12 51c30000 8d620100 8e620100";
+
+#[test]
+fn ct_value_1_16_counts_both_directions_together() {
+    let entry: CtEntry = read(CT_VALUE);
+    assert_eq!((entry.packets, entry.bytes, entry.backend_id), (12, 3456, 0));
+    let common = entry.common;
+    assert_eq!((common.lifetime, common.rev_nat_index.get(), common.src_sec_id), (98765, 7, 50001));
+    assert_eq!(common.flags, ct_flag::RX_CLOSING | ct_flag::TX_CLOSING | ct_flag::SEEN_NON_SYN);
+    assert_eq!((common.tx_flags_seen, common.rx_flags_seen), (0x1a, 0x12));
+    assert_eq!((common.last_tx_report, common.last_rx_report), (90765, 90766));
+}
+
+#[test]
+fn ct_values_of_all_generations_share_what_follows_the_counters() {
+    let now: CtEntry = read(CT_VALUE);
+    assert_eq!(read::<CtEntryPerDirection>(CT_VALUE).common, now.common);
+    assert_eq!(read::<CtEntryNat>(CT_VALUE).common, now.common);
+    assert_eq!(read::<CtEntryPerDirection>(CT_VALUE).tx_packets, 12);
+}
+
+#[test]
+fn nat_entry_masquerades_a_pod() {
+    let key: Tuple4 = read("c6336401 0a000105 01bba8ca 0600");
+    assert_eq!((key.saddr(), key.sport.get()), (ip("10.0.1.5"), 43210));
+    assert_eq!((key.daddr(), key.dport.get(), key.flags), (ip("198.51.100.1"), 443, 0));
+    let value: NatEntry4 =
+        read("905f0100 00000000 00000000 00000000 00000000 00000000 00000000 00000000 c000020a ef320000");
+    assert_eq!((value.created, value.to_addr, value.to_port.get()), (90000, [192, 0, 2, 10], 61234));
+}
+
+#[test]
+fn service_entries_are_a_frontend_and_its_first_slot() {
+    let key: ServiceKey4 = read("0a60000a 00500000 06000000");
+    assert_eq!((key.address, key.dport.get()), ([10, 96, 0, 10], 80));
+    assert_eq!((key.backend_slot, key.proto, key.scope), (0, 6, 0));
+    let frontend: Service = read("00000000 03000007 50000000");
+    assert_eq!((frontend.count, frontend.rev_nat_index.get()), (3, 7));
+    assert_eq!(frontend.flags, lb_flag::ROUTABLE | lb_flag::AFFINITY);
+    let slot: Service = read("2a000000 00000007 40000000");
+    assert_eq!(
+        (slot.backend_id_or_settings, slot.rev_nat_index.get(), slot.flags),
+        (42, 7, lb_flag::ROUTABLE)
+    );
+}
+
+#[test]
+fn proxy_port_of_a_service_is_in_network_order() {
+    assert_eq!(read::<Service>("36b10000 00000007 40040000").l7lb_port(), 14001);
+}
+
+#[test]
+fn backend_is_active_in_zone_1() {
+    let backend: Backend4 = read("0a000209 1f900600 00000100");
+    assert_eq!((backend.address, backend.port.get(), backend.proto), ([10, 0, 2, 9], 8080, 6));
+    assert_eq!((backend.state, backend.cluster_id, backend.zone), (backend_state::ACTIVE, 0, 1));
 }

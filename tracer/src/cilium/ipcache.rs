@@ -56,12 +56,19 @@ fn decode_value(value: &[u8]) -> Option<(Identity, Option<IpAddr>, u8, u8)> {
     Some((Identity(v.sec_identity), v.tunnel_endpoint(), v.key, v.flags))
 }
 
-/// Shows every entry to `visit`; entries that cannot be decoded come as their bytes.
-pub fn for_each(
-    map: &Opened,
-    visit: &mut dyn FnMut(Result<IpcacheEntry, (&[u8], &[u8])>) -> ControlFlow<()>,
-) -> io::Result<Walk> {
-    map.table.for_each(&mut |key, value| visit(decode(key, value).ok_or((key, value))))
+/// An entry with impossible bits, as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undecoded<'a> {
+    pub key: &'a [u8],
+    pub value: &'a [u8],
+}
+
+/// Sees one entry after the other.
+pub type Visitor<'a> = dyn FnMut(Result<IpcacheEntry, Undecoded>) -> ControlFlow<()> + 'a;
+
+/// Shows every entry to `visit`.
+pub fn for_each(map: &Opened, visit: &mut Visitor) -> io::Result<Walk> {
+    map.table.for_each(&mut |key, value| visit(decode(key, value).ok_or(Undecoded { key, value })))
 }
 
 /// The identity of the longest prefix that covers `key`; `None` without one.
@@ -154,6 +161,13 @@ mod tests {
             "40000000 05000001 0a000209 00000000 00000000 00000000",
         ] {
             assert_eq!(decode(&bytes(key), &value).unwrap().cluster_id, 5, "{key}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_decode_or_do_not(key: [u8; 24], value in proptest::collection::vec(0u8.., 0..30)) {
+            let _ = decode(&key, &value);
         }
     }
 

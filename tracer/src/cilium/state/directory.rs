@@ -70,21 +70,27 @@ impl<T: Default> Cached<T> {
         problems: &mut Vec<Problem>,
     ) -> bool {
         let path = directory.join(self.name);
-        let stamp = Stamp::of(&path).ok();
-        if stamp.is_none() || stamp == self.stamp {
-            return false;
-        }
-        self.stamp = stamp;
-        match file::read(&path).and_then(|bytes| parse(&bytes)) {
-            Ok(value) => {
-                self.value = value;
-                true
-            }
+        match self.reread(&path, parse) {
+            Ok(changed) => changed,
             Err(error) => {
                 problems.push(Problem { path, error });
                 false
             }
         }
+    }
+
+    fn reread(
+        &mut self,
+        path: &Path,
+        parse: impl Fn(&[u8]) -> Result<T, StateError>,
+    ) -> Result<bool, StateError> {
+        let stamp = Stamp::of(path)?;
+        if stamp.is_none() || stamp == self.stamp {
+            return Ok(false);
+        }
+        self.stamp = stamp;
+        self.value = parse(&file::read(path)?)?;
+        Ok(true)
     }
 }
 
@@ -111,7 +117,7 @@ impl StateDir {
             return false;
         }
         self.checked = Some(now);
-        let stamp = Stamp::of(&self.path).ok();
+        let stamp = Stamp::of(&self.path).ok().flatten();
         if stamp == self.stamp && since(self.scanned).is_some_and(|age| age < SCAN_INTERVAL) {
             return false;
         }
@@ -148,7 +154,14 @@ impl StateDir {
 
     /// Reads an endpoint's directory unless it is the one that was read before.
     fn load(&mut self, id: EndpointId, directory: &Path, problems: &mut Vec<Problem>) -> bool {
-        let Some(source) = newest_form(directory) else { return false };
+        let source = match newest_form(directory) {
+            Ok(Some(source)) => source,
+            Ok(None) => return false,
+            Err(problem) => {
+                problems.push(problem);
+                return false;
+            }
+        };
         if self.endpoints.get(&id).is_some_and(|loaded| loaded.source == source) {
             return false;
         }
@@ -208,12 +221,17 @@ impl StateDir {
 const JSON: &str = "ep_config.json";
 const HEADER: &str = "ep_config.h";
 
-fn newest_form(directory: &Path) -> Option<(PathBuf, Stamp)> {
-    [JSON, HEADER].into_iter().find_map(|name| {
+/// The file that speaks for an endpoint: JSON where there is any.
+fn newest_form(directory: &Path) -> Result<Option<(PathBuf, Stamp)>, Problem> {
+    for name in [JSON, HEADER] {
         let path = directory.join(name);
-        let stamp = Stamp::of(&path).ok()?;
-        Some((path, stamp))
-    })
+        match Stamp::of(&path) {
+            Ok(Some(stamp)) => return Ok(Some((path, stamp))),
+            Ok(None) => {}
+            Err(error) => return Err(Problem { path, error }),
+        }
+    }
+    Ok(None)
 }
 
 fn read_state(path: &Path, id: EndpointId) -> Result<EndpointState, StateError> {
@@ -319,6 +337,9 @@ mod tests {
         write(dir.path(), "2/ep_config.json", "{");
         write(dir.path(), "3/ep_config.h", " * CILIUM_BASE64_YQ==:%%");
         write(dir.path(), "4/ep_config.json", &pod(5, "other"));
+        fs::create_dir(dir.path().join("6")).unwrap();
+        std::os::unix::fs::symlink("ep_config.json", dir.path().join("6/ep_config.json")).unwrap();
+        write(dir.path(), "9", "a file where a directory should be");
         write(dir.path(), "nodes.json", "{}");
         let mut state = StateDir::new(dir.path());
         let start = Instant::now();
@@ -329,7 +350,10 @@ mod tests {
             .iter()
             .map(|p| p.path.strip_prefix(dir.path()).unwrap().display().to_string())
             .collect();
-        assert_eq!(files, ["nodes.json", "2/ep_config.json", "3/ep_config.h", "4/ep_config.json"]);
+        assert_eq!(
+            files,
+            ["nodes.json", "2/ep_config.json", "3/ep_config.h", "4/ep_config.json", "6/ep_config.json"]
+        );
         state.refresh(start + SCAN_INTERVAL);
         assert!(state.take_problems().is_empty());
     }

@@ -267,6 +267,15 @@ mod tests {
         assert_eq!(from_json(json.as_bytes(), ID).unwrap().pod, "a\u{1b}[31m\nb");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(0u8.., 0..200)) {
+            let _ = from_json(&bytes, ID);
+            let line = [b" * CILIUM_BASE64_".as_slice(), &bytes].concat();
+            let _ = (from_header(&line, ID), agent_version(&line));
+        }
+    }
+
     #[test]
     fn broken_files_are_errors_of_their_kind() {
         let text = |result: Result<EndpointState, StateError>| result.unwrap_err().to_string();

@@ -55,14 +55,23 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    pub fn of(path: &Path) -> io::Result<Self> {
-        std::fs::metadata(path).map(|metadata| Self::from(&metadata))
+    /// `None`: nothing is there.
+    pub fn of(path: &Path) -> Result<Option<Self>, StateError> {
+        match std::fs::metadata(path) {
+            Ok(metadata) => Ok(Some(Self::from(&metadata))),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(StateError::Read(error)),
+        }
     }
 
     /// Seconds and nanoseconds of the last change.
     pub const fn modified(&self) -> (i64, i64) {
         self.modified
     }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 impl From<&Metadata> for Stamp {
