@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tracer::cilium::node::NodeView;
 use tracer::cilium::source::{Wanted, find};
 use tracer::cilium::table::{Table, Walk};
@@ -16,11 +16,14 @@ use tracer::model::endpoint::IdentitySource;
 use tracer::model::names::Names;
 use tracer_common::id::{EndpointId, Identity};
 
+use crate::node::cast::{CLIENT, PODS, SERVER};
 use crate::node::kernel::bpf::{BPF_F_NO_PREALLOC, Map, MapSpec, MapType};
 use crate::node::kernel::space::NodeSpace;
+use crate::node::{Generation, Node};
 use crate::runner::Outcome;
 
 crate::tests![
+    every_generation_is_recognized_and_named: 120,
     a_map_of_unknown_size_is_one_line_and_harms_no_other,
     a_replaced_map_is_opened_again_and_told_once,
     the_newest_name_of_a_map_wins,
@@ -80,6 +83,44 @@ fn ipcache_entry(map: &Map, ip: [u8; 4], bits: u32, identity: u32) -> Result<()>
     let mut value = vec![0; map.spec.value as usize];
     value[..4].copy_from_slice(&identity.to_le_bytes());
     Ok(map.update(&key, &value)?)
+}
+
+/// The pretend node's writers share no code with the readers.
+fn every_generation_is_recognized_and_named() -> Result<Outcome> {
+    for generation in Generation::ALL {
+        let node = Node::builder().generation(generation).build()?;
+        node.space().run(|| check_cast(generation)).with_context(|| format!("generation {generation}"))?;
+    }
+    Ok(Outcome::Passed)
+}
+
+fn check_cast(generation: Generation) -> Result<()> {
+    let mut view = NodeView::new(find(&Wanted::default())?, Instant::now());
+    let told: Vec<String> = view.take_notices().iter().map(ToString::to_string).collect();
+    ensure!(told.is_empty(), "a healthy node gives no notices: {told:?}");
+    assert_eq!(view.releases().releases().to_string(), generation.as_str());
+    for pod in PODS {
+        let found = view.endpoint_by_ip(pod.ipv4.into()).with_context(|| format!("no {}", pod.name))?;
+        assert_eq!((found.id.0, found.identity.0, found.ifindex), (pod.endpoint, pod.identity, pod.ifindex));
+        assert_eq!((found.interface.as_str(), found.stale_names), (pod.device, false), "{}", pod.name);
+        assert_eq!(view.endpoint_by_ip(pod.ipv6.into()).as_ref(), Some(&found));
+        let identity = Some((Identity(pod.identity), IdentitySource::Ipcache));
+        assert_eq!(view.identity_of(pod.ipv4.into()), identity, "{}", pod.name);
+        assert_eq!(view.identity_of(pod.ipv6.into()), identity, "{}", pod.name);
+        assert!(view.labels(Identity(pod.identity)).is_some(), "{}", pod.name);
+    }
+    for (pod, name) in [(CLIENT, "client"), (SERVER, "server")] {
+        let found = view.endpoint_by_id(EndpointId(pod.endpoint)).context("no endpoint of this id")?;
+        assert_eq!((found.namespace.as_str(), found.pod.as_str()), ("default", name));
+        let app = found.labels.value_of("app");
+        assert_eq!(app, Some(name));
+    }
+    let split = generation.facts().split_world;
+    let (ipv4, ipv6) =
+        if split { (Identity::WORLD_IPV4, Identity::WORLD_IPV6) } else { (Identity::WORLD, Identity::WORLD) };
+    assert_eq!((view.world().ipv4, view.world().ipv6), (ipv4, ipv6));
+    assert!(view.policy_pin(EndpointId(SERVER.endpoint))?.is_some() && view.events_map().is_some());
+    Ok(())
 }
 
 fn a_map_of_unknown_size_is_one_line_and_harms_no_other() -> Result<Outcome> {
