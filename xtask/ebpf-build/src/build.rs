@@ -49,12 +49,16 @@ fn flags(root: &Path, tools: &Toolchain) -> [String; 6] {
     ]
 }
 
-/// Variables of the outer cargo that must not reach the inner one; those for its home and the network stay.
+/// Variables of the outer cargo that must not reach the inner one; those for its home and the network stay. Those
+/// that cargo sets for build scripts go too: dependencies' own scripts watch some of them, so that a build from a build
+/// script and one from a terminal would undo each other.
 fn is_outer_cargo_variable(name: &str) -> bool {
+    const OF_BUILD_SCRIPTS: &[&str] =
+        &["HOST", "TARGET", "OUT_DIR", "OPT_LEVEL", "PROFILE", "DEBUG", "NUM_JOBS"];
     const KEPT: &[&str] = &["CARGO_REGISTR", "CARGO_NET_", "CARGO_HTTP_", "CARGO_SOURCE_"];
     const REMOVED: &[&str] = &["CARGO", "RUSTC", "RUSTFLAGS", "RUSTDOCFLAGS", "RUSTUP_TOOLCHAIN"];
     let starts_with = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    starts_with(REMOVED) && name != "CARGO_HOME" && !starts_with(KEPT)
+    OF_BUILD_SCRIPTS.contains(&name) || starts_with(REMOVED) && name != "CARGO_HOME" && !starts_with(KEPT)
 }
 
 #[cfg(test)]
@@ -73,9 +77,14 @@ mod tests {
         ] {
             assert!(!is_outer_cargo_variable(kept), "{kept}");
         }
-        for removed in
-            ["CARGO", "CARGO_PKG_NAME", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN"]
-        {
+        for removed in [
+            "CARGO",
+            "CARGO_PKG_NAME",
+            "CARGO_ENCODED_RUSTFLAGS",
+            "RUSTC_WRAPPER",
+            "RUSTUP_TOOLCHAIN",
+            "HOST",
+        ] {
             assert!(is_outer_cargo_variable(removed), "{removed}");
         }
     }
