@@ -67,7 +67,7 @@ const TAPS: &str = "Taps";
 pub(super) fn command() -> Command {
     Command::new("drops")
         .about("Shows every dropped packet as it happens")
-        .long_about(ABOUT)
+        .before_help(ABOUT)
         .args(filters::args())
         .args(stop_args())
         .args(output_args())
@@ -77,9 +77,8 @@ pub(super) fn command() -> Command {
 }
 
 const ABOUT: &str = "\
-Shows every dropped packet as it happens: Cilium's drops with its reason, and the kernel's drops that concern
-Cilium's endpoints, addresses and interfaces; --all shows the rest too. Events go to stdout, everything else to
-stderr. Nothing of Cilium is changed or attached to.";
+Cilium's drops with its reason, and the kernel's drops that concern Cilium's endpoints, addresses and interfaces;
+--all shows the rest too. Events go to stdout, everything else to stderr. Nothing of Cilium is changed.";
 
 const EXAMPLES: &str = "\
 Filters without from-/to- speak of one end: --pod db --port 5432 is port 5432 of db, in both directions.

@@ -5,12 +5,18 @@ use std::io::Write;
 /// Appends `text` so that no terminal takes any of it for a command: ESC as `^[`, CR as `\r`, other control
 /// characters in a visible form too, and so the characters that turn the writing direction.
 pub fn text(out: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+    if all(text, |b| (0x20..0x7f).contains(&b)) {
         return out.extend_from_slice(text.as_bytes());
     }
     for c in text.chars() {
         visible(out, c);
     }
+}
+
+/// Looks at every byte, also after a bad one: without early exit this becomes vector code.
+#[inline]
+fn all(text: &str, good: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(true, |so_far, byte| so_far & good(byte))
 }
 
 fn visible(out: &mut Vec<u8>, c: char) {
@@ -33,8 +39,10 @@ fn is_hostile(c: char) -> bool {
 /// Appends the inside of a JSON string. Escapes what JSON wants escaped; `<`, `>` and `&` as Go's encoder
 /// does; and what a terminal could obey when somebody looks at the raw lines.
 pub fn json(out: &mut Vec<u8>, text: &str) {
-    let plain = |b: u8| (0x20..0x7f).contains(&b) && !matches!(b, b'"' | b'\\' | b'<' | b'>' | b'&');
-    if text.bytes().all(plain) {
+    let plain = |b: u8| {
+        (0x20..0x7f).contains(&b) & (b != b'"') & (b != b'\\') & (b != b'<') & (b != b'>') & (b != b'&')
+    };
+    if all(text, plain) {
         return out.extend_from_slice(text.as_bytes());
     }
     for c in text.chars() {

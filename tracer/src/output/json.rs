@@ -1,7 +1,5 @@
 //! Just enough JSON writing, straight into a byte buffer: no tree, no allocation.
 
-use std::io::Write;
-
 use super::escape;
 
 /// The members of one JSON object in the making. Methods named after a type leave out zero and empty values,
@@ -12,6 +10,7 @@ pub(super) struct Object<'a> {
 
 impl<'a> Object<'a> {
     /// Appends a whole object to `out`.
+    #[inline]
     pub fn write(out: &'a mut Vec<u8>, members: impl FnOnce(&mut Object<'_>)) {
         out.push(b'{');
         members(&mut Object { out });
@@ -19,6 +18,7 @@ impl<'a> Object<'a> {
     }
 
     /// Appends `"key":`, with a comma unless it is the first member; the value is the caller's to append.
+    #[inline]
     pub fn key(&mut self, key: &str) -> &mut Vec<u8> {
         separate(self.out, b'{');
         self.out.push(b'"');
@@ -27,38 +27,45 @@ impl<'a> Object<'a> {
         self.out
     }
 
+    #[inline]
     pub fn object(&mut self, key: &str, members: impl FnOnce(&mut Object<'_>)) {
         Object::write(self.key(key), members);
     }
 
+    #[inline]
     pub fn string(&mut self, key: &str, value: &str) {
         if !value.is_empty() {
             self.always_string(key, value);
         }
     }
 
+    #[inline]
     pub fn always_string(&mut self, key: &str, value: &str) {
         quoted(self.key(key), |out| escape::json(out, value));
     }
 
     /// Up to 32 bits.
+    #[inline]
     pub fn number(&mut self, key: &str, value: u32) {
         if value != 0 {
             self.always_number(key, value);
         }
     }
 
+    #[inline]
     pub fn always_number(&mut self, key: &str, value: impl itoa::Integer) {
         decimal(self.key(key), value);
     }
 
     /// 64-bit numbers are strings in proto3 JSON.
+    #[inline]
     pub fn number64(&mut self, key: &str, value: u64) {
         if value != 0 {
             self.always_number64(key, value);
         }
     }
 
+    #[inline]
     pub fn always_number64(&mut self, key: &str, value: impl itoa::Integer) {
         quoted(self.key(key), |out| decimal(out, value));
     }
@@ -66,21 +73,23 @@ impl<'a> Object<'a> {
     /// `"0x…"`, for addresses.
     pub fn hex(&mut self, key: &str, value: u64) {
         if value != 0 {
-            // Writing to a Vec cannot fail.
-            let _ = write!(self.key(key), "\"{value:#x}\"");
+            quoted(self.key(key), |out| hexadecimal(out, value));
         }
     }
 
+    #[inline]
     pub fn flag(&mut self, key: &str, value: bool) {
         if value {
             self.always_flag(key, value);
         }
     }
 
+    #[inline]
     pub fn always_flag(&mut self, key: &str, value: bool) {
         self.key(key).extend_from_slice(if value { b"true" } else { b"false" });
     }
 
+    #[inline]
     pub fn strings<'s>(&mut self, key: &str, values: impl IntoIterator<Item = &'s str>) {
         let mut values = values.into_iter().peekable();
         if values.peek().is_some() {
@@ -116,18 +125,30 @@ impl<'a> Object<'a> {
 }
 
 /// A comma, unless nothing stands behind `opening` yet.
+#[inline]
 fn separate(out: &mut Vec<u8>, opening: u8) {
     if out.last() != Some(&opening) {
         out.push(b',');
     }
 }
 
+#[inline]
 pub(super) fn quoted(out: &mut Vec<u8>, value: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'"');
     value(out);
     out.push(b'"');
 }
 
+/// `0x` and the digits that it takes.
+pub(super) fn hexadecimal(out: &mut Vec<u8>, value: u64) {
+    let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
+    out.extend_from_slice(b"0x");
+    out.extend((0..digits).rev().map(|at| HEX_DIGITS[(value >> (4 * at) & 15) as usize]));
+}
+
+pub(super) const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+#[inline]
 pub(super) fn decimal(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
@@ -148,11 +169,11 @@ mod tests {
             o.strings("f", []);
             o.always_strings("g", ["{", "["]);
             o.objects("h", [1u32, 2], |o, n| o.number("n", n));
-            o.hex("i", 255);
+            o.hex("i", 0xff00_0000_0000_000f);
             o.flag("j", false);
             o.always_flag("k", false);
         });
-        let expected = r#"{"c":0,"d":"18446744073709551615","e":{},"g":["{","["],"h":[{"n":1},{"n":2}],"i":"0xff","k":false}"#;
+        let expected = r#"{"c":0,"d":"18446744073709551615","e":{},"g":["{","["],"h":[{"n":1},{"n":2}],"i":"0xff0000000000000f","k":false}"#;
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

@@ -3,34 +3,33 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use super::json::decimal;
+use super::json::{HEX_DIGITS, decimal};
 use crate::model::packet::{Packet, Transport};
 
 pub(super) fn write_ip(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
-        IpAddr::V4(v4) => write_separated(out, &v4.octets(), b'.', decimal),
+        IpAddr::V4(v4) => {
+            for (at, octet) in v4.octets().into_iter().enumerate() {
+                out.extend_from_slice(if at > 0 { b"." } else { b"" });
+                decimal(out, octet);
+            }
+        }
         // Writing to a Vec cannot fail.
         IpAddr::V6(v6) => drop(write!(out, "{v6}")),
     }
 }
 
 pub(super) fn write_mac(out: &mut Vec<u8>, mac: &[u8; 6]) {
-    write_separated(out, mac, b':', write_hex);
+    let mut text = [b':'; 17];
+    for (digits, byte) in text.chunks_mut(3).zip(mac) {
+        digits[..2].copy_from_slice(&hex(*byte));
+    }
+    out.extend_from_slice(&text);
 }
 
 /// Two lower-case digits.
-pub(super) fn write_hex(out: &mut Vec<u8>, byte: u8) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-}
-
-fn write_separated(out: &mut Vec<u8>, bytes: &[u8], separator: u8, write: fn(&mut Vec<u8>, u8)) {
-    for (at, byte) in bytes.iter().enumerate() {
-        if at > 0 {
-            out.push(separator);
-        }
-        write(out, *byte);
-    }
+pub(super) const fn hex(byte: u8) -> [u8; 2] {
+    [HEX_DIGITS[(byte >> 4) as usize], HEX_DIGITS[(byte & 15) as usize]]
 }
 
 /// The innermost decoded layer: `TCP Flags: SYN, ACK`, `ICMPv4 EchoRequest`, else its name alone.

@@ -6,7 +6,7 @@ use tracer_common::id::Identity;
 
 use super::color::Palette;
 use super::escape;
-use super::json::decimal;
+use super::json::{decimal, hexadecimal};
 use super::options::OutputOptions;
 use super::packet::{write_ip, write_mac, write_summary};
 use super::printer::Node;
@@ -160,13 +160,8 @@ fn write_place(out: &mut Vec<u8>, kernel: &KernelDrop, separator: &[u8]) {
     out.extend_from_slice(b"at ");
     match &kernel.symbol {
         Some(symbol) => escape::text(out, symbol),
-        None => write_address(out, kernel.location),
+        None => hexadecimal(out, kernel.location),
     }
-}
-
-fn write_address(out: &mut Vec<u8>, address: u64) {
-    // Writing to a Vec cannot fail.
-    let _ = std::io::Write::write_fmt(out, format_args!("{address:#x}"));
 }
 
 /// What Hubble calls the type of a drop: Cilium's reason in words, else the kernel's reason. Numbers without

@@ -154,12 +154,13 @@ fn write_fraction(out: &mut Vec<u8>, fraction: Fraction, nanoseconds: u32) {
     if digits == 0 {
         return;
     }
-    out.push(b'.');
-    let mut place = 100_000_000;
-    for _ in 0..digits {
-        out.push(b'0' + (nanoseconds / place % 10) as u8);
-        place /= 10;
+    let mut text = [b'.'; 10];
+    let mut rest = nanoseconds;
+    for digit in text[1..].iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
     }
+    out.extend_from_slice(&text[..=usize::from(digits)]);
 }
 
 /// Digits of the fraction, cut after `most`, without trailing zeros.

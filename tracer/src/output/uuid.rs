@@ -3,7 +3,7 @@
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::packet::write_hex;
+use super::packet::hex;
 
 /// xoshiro256++.
 #[derive(Debug)]
@@ -44,14 +44,16 @@ impl Uuids {
         let mut bytes = (u128::from(self.next()) << 64 | u128::from(self.next())).to_be_bytes();
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
-        for (at, byte) in bytes.into_iter().enumerate() {
-            if matches!(at, 4 | 6 | 8 | 10) {
-                out.push(b'-');
-            }
-            write_hex(out, byte);
+        let mut text = [b'-'; 36];
+        for (byte, at) in bytes.into_iter().zip(PLACES) {
+            text[at..at + 2].copy_from_slice(&hex(byte));
         }
+        out.extend_from_slice(&text);
     }
 }
+
+/// Where the digits of each byte go, between the dashes.
+const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,114 @@
+//! Filtering and printing an event allocates nothing: a flood of drops must not become a flood of malloc.
+//! A test of its own, because it counts what the whole process allocates.
+
+use std::alloc::System;
+use std::io;
+use std::sync::Arc;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tracer::cilium::release::ReleaseRange;
+use tracer::filter::build::FilterBuilder;
+use tracer::model::endpoint::{Labels, LocalEndpoint, Peer};
+use tracer::model::flow::{CiliumDrop, Direction, Flow, InferredSet, Interface, Source, Verdict};
+use tracer::model::packet::{Ip, Packet, TcpFlags, Transport};
+use tracer::model::reason::{DropReason, KernelDrop, SourcePlace};
+use tracer::model::time::{BootTime, WallTime};
+use tracer::output::options::{Format, OutputOptions};
+use tracer::output::{Node, Printer};
+use tracer_common::id::{EndpointId, Identity, IfIndex};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const EVENTS: usize = 10_000;
+/// The time is rendered anew each second; nothing else may allocate.
+const ALLOWED: usize = 100;
+
+fn pod(name: &str, id: u16, identity: u32) -> Peer {
+    let endpoint = LocalEndpoint {
+        id: EndpointId(id),
+        namespace: "default".into(),
+        pod: name.into(),
+        ..LocalEndpoint::default()
+    };
+    Peer {
+        endpoint: Some(Arc::new(endpoint)),
+        identity: Some(Identity(identity)),
+        labels: Some(Arc::new(Labels::new([format!("k8s:app={name}"), "k8s:tier=\x1b".to_owned()]))),
+        dns_names: vec!["www.example.org".into()],
+        ..Peer::default()
+    }
+}
+
+fn drop_of(source: &str, destination: &str) -> Flow {
+    let transport = Transport::Tcp { source_port: 43210, destination_port: 9090, flags: TcpFlags(2) };
+    let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
+    let place = SourcePlace { file_id: 2, file: Some("bpf_lxc.c"), line: 2101 };
+    let cilium = CiliumDrop {
+        reason: DropReason(133),
+        ext_error: -12,
+        place: Some(place),
+        emitter: EndpointId(20),
+        ip_trace_id: 1,
+    };
+    let kernel = KernelDrop {
+        reason: Some(73),
+        reason_name: Some("TC_INGRESS".into()),
+        location: 0xffff_ffff_8123_4567,
+        symbol: Some("tc_run+0x12".into()),
+    };
+    Flow {
+        time: WallTime(1_770_113_472_000_000_000),
+        boot_time: BootTime(1),
+        verdict: Verdict::Dropped,
+        source: Source::Message,
+        direction: Direction::Ingress,
+        cilium: Some(cilium),
+        kernel: Some(kernel),
+        packet: Packet {
+            ip: Some(Ip { source, destination, transport, fragment: false, ttl: 64 }),
+            ..Packet::default()
+        },
+        src: pod("client", 10, 12345),
+        dst: pod("server", 20, 23456),
+        interface: Some(Interface { index: IfIndex(7), name: "lxc1".into() }),
+        netns: 1,
+        mark: 1,
+        cpu: 1,
+        skb: 1,
+        hash: 1,
+        inferred: InferredSet::default(),
+        bytes: bytes::Bytes::new(),
+    }
+}
+
+#[test]
+fn filtering_and_printing_allocate_nothing_per_event() {
+    let mut flags = FilterBuilder::default();
+    for (flag, value) in [
+        ("label", "app in (server,client),!team"),
+        ("pod", "client"),
+        ("pod", "server"),
+        ("interface", "lxc*"),
+        ("kernel-reason", "TC_INGRESS"),
+        ("protocol", "tcp"),
+    ] {
+        flags.set(flag, value).unwrap();
+    }
+    let filter = flags.finish().unwrap();
+    let mut flows = [drop_of("10.0.0.1", "10.0.0.2"), drop_of("fd00::1", "fd00::2")];
+    for format in [Format::Compact, Format::Dict, Format::Table, Format::Json, Format::Jsonpb] {
+        let options = OutputOptions { format, names: true, color: true, ..OutputOptions::default() };
+        let mut printer = Printer::new(io::sink(), &options, Node::new("east", "node-a", ReleaseRange::ANY));
+        flows.iter().for_each(|flow| printer.flow(flow).unwrap());
+        let region = Region::new(ALLOCATOR);
+        for at in 0..EVENTS {
+            let flow = &mut flows[at % 2];
+            flow.time.0 += 1_000_000;
+            std::hint::black_box(filter.matches(flow));
+            printer.flow(flow).unwrap();
+        }
+        let allocations = region.change().allocations;
+        assert!(allocations <= ALLOWED, "{format:?}: {allocations} allocations for {EVENTS} events");
+    }
+}
