@@ -2,21 +2,24 @@
 //! Keys of connections are mirrored: addresses swapped, ports not.
 
 use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use aya_ebpf::maps::LruHashMap;
+use aya_ebpf::helpers::generated::{bpf_map_lookup_elem, bpf_map_update_elem};
 
 use crate::config::config;
-use crate::packet::{ICMP, ICMPV6, Packet, TCP};
-use crate::report::{Drop, EGRESS, INGRESS, drop_for, reason};
+use crate::maps::{CT_ANY4, CT_ANY6, CT4, CT6};
+use crate::packet::{ICMP, ICMPV6};
+use crate::report::{Drop, INGRESS, drop_for, reason, zero};
+use crate::state::{State, forget};
 
-/// Byte arrays only: no padding, as packed as Cilium's.
+/// No padding, as in Cilium; `W` is the length of an address in words.
 #[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Tuple<const N: usize> {
-    daddr: [u8; N],
-    saddr: [u8; N],
-    dport: [u8; 2],
-    sport: [u8; 2],
+#[repr(C, packed(2))]
+pub struct Tuple<const W: usize> {
+    daddr: [u32; W],
+    saddr: [u32; W],
+    dport: u16,
+    sport: u16,
     protocol: u8,
     flags: u8,
 }
@@ -70,42 +73,85 @@ fn now() -> u32 {
     (unsafe { bpf_ktime_get_ns() } / 1_000_000_000) as u32
 }
 
-impl<const N: usize> Tuple<N> {
-    /// The key under which the *other* side of this packet's connection would have been entered.
-    fn reverse(packet: &Packet<N>, direction: u8) -> Self {
-        Self {
-            daddr: packet.destination,
-            saddr: packet.source,
-            dport: packet.source_port,
-            sport: packet.destination_port,
-            protocol: packet.protocol,
-            flags: u8::from(direction == EGRESS) | related_bit(packet),
-        }
-    }
+const _: () = assert!(IN == 1 && size_of::<Tuple<1>>() == 14 && size_of::<Tuple<4>>() == 38);
+const _: () = assert!(size_of::<Entry>() == 56);
 
-    /// The key of this packet's own direction.
-    fn forward(packet: &Packet<N>, direction: u8) -> Self {
-        Self {
-            daddr: packet.source,
-            saddr: packet.destination,
-            dport: packet.destination_port,
-            sport: packet.source_port,
-            protocol: packet.protocol,
-            flags: u8::from(direction == INGRESS) | related_bit(packet),
+/// Writes the key under which the packet's own side of the connection is entered, or the other side's.
+#[inline(always)]
+fn write_key(state: &mut State, other_side: bool) {
+    let ingress = state.direction == INGRESS;
+    let flags = u8::from(ingress != other_side) | if state.related != 0 { RELATED } else { 0 };
+    let (daddr, saddr) =
+        if other_side { (&state.destination, &state.source) } else { (&state.source, &state.destination) };
+    let (dport, sport) = if other_side {
+        (state.source_port, state.destination_port)
+    } else {
+        (state.destination_port, state.source_port)
+    };
+    let key = (&raw mut state.key).cast::<u8>();
+    // SAFETY: the key has room for either form, and both need no more than its alignment of two bytes.
+    unsafe {
+        if state.ipv6 != 0 {
+            let (daddr, saddr) = (*daddr, *saddr);
+            *key.cast() = Tuple::<4> { daddr, saddr, dport, sport, protocol: state.protocol, flags };
+        } else {
+            let (daddr, saddr) = ([daddr[0]], [saddr[0]]);
+            *key.cast() = Tuple::<1> { daddr, saddr, dport, sport, protocol: state.protocol, flags };
         }
     }
 }
 
-const _: () = assert!(IN == 1 && size_of::<Tuple<4>>() == 14 && size_of::<Tuple<16>>() == 38);
-const _: () = assert!(size_of::<Entry>() == 56);
+/// Turns the key into that of the companion that recognises ICMP errors.
+#[inline(always)]
+fn relate_key(state: &mut State) {
+    let key = (&raw mut state.key).cast::<u8>();
+    // SAFETY: as in `write_key`, which wrote this very form.
+    unsafe {
+        if state.ipv6 != 0 {
+            let key = &mut *key.cast::<Tuple<4>>();
+            (key.dport, key.sport, key.protocol) = (0, 0, ICMPV6);
+            key.flags |= RELATED;
+        } else {
+            let key = &mut *key.cast::<Tuple<1>>();
+            (key.dport, key.sport, key.protocol) = (0, 0, ICMP);
+            key.flags |= RELATED;
+        }
+    }
+}
 
-fn related_bit<const N: usize>(packet: &Packet<N>) -> u8 {
-    if packet.related { RELATED } else { 0 }
+/// The map of the family: TCP has one of its own.
+#[inline(always)]
+fn map(state: &State, tcp: bool) -> *mut c_void {
+    match (state.ipv6 != 0, tcp) {
+        (false, true) => (&raw const CT4).cast_mut().cast(),
+        (false, false) => (&raw const CT_ANY4).cast_mut().cast(),
+        (true, true) => (&raw const CT6).cast_mut().cast(),
+        (true, false) => (&raw const CT_ANY6).cast_mut().cast(),
+    }
+}
+
+#[inline(always)]
+fn find(state: &mut State, other_side: bool) -> *mut Entry {
+    write_key(state, other_side);
+    let state = forget(state);
+    // SAFETY: map and key belong together; the result is null or a value of 56 bytes.
+    unsafe { bpf_map_lookup_elem(map(state, state.is_tcp()), (&raw const state.key).cast()).cast() }
+}
+
+#[inline(always)]
+fn insert(state: &mut State, tcp: bool) -> Result<(), Drop> {
+    let (key, entry) = ((&raw const state.key).cast(), (&raw const state.entry).cast());
+    // SAFETY: map, key and value belong together.
+    match unsafe { bpf_map_update_elem(map(state, tcp), key, entry, BPF_ANY.into()) } {
+        0 => Ok(()),
+        error => Err(drop_for!(reason::CT_CREATE_FAILED, error as i8)),
+    }
 }
 
 /// Takes note of one packet of a known connection; true if it starts the connection anew.
 #[inline(always)]
-fn refresh(entry: *mut Entry, tcp: bool, tcp_flags: u8, direction: u8, length: u32) -> bool {
+fn refresh(entry: *mut Entry, state: &State) -> bool {
+    let (tcp, tcp_flags, direction) = (state.is_tcp(), state.tcp_flags, state.direction);
     // SAFETY: the map's value is 56 bytes; other CPUs may write it too, which costs at most a report.
     let entry = unsafe { &mut *entry };
     let now = now();
@@ -125,7 +171,7 @@ fn refresh(entry: *mut Entry, tcp: bool, tcp_flags: u8, direction: u8, length: u
     if config!(ct_two_counters) != 0 {
         let at = if direction == INGRESS { 0 } else { 2 };
         entry.counters[at] += 1;
-        entry.counters[at + 1] += u64::from(length);
+        entry.counters[at + 1] += u64::from(state.length);
     }
     report(entry, tcp_flags & (SYN | FIN | RST), direction, now);
     if tcp && tcp_flags & (FIN | RST) != 0 {
@@ -164,68 +210,48 @@ fn report(entry: &mut Entry, seen: u8, direction: u8, now: u32) {
     }
 }
 
-/// Looks the packet's connection up at the hook of `direction`.
+/// Looks the packet's connection up.
 #[inline(always)]
-pub fn look_up<const N: usize>(
-    map: &LruHashMap<Tuple<N>, Entry>,
-    packet: &Packet<N>,
-    direction: u8,
-    length: u32,
-) -> Status {
-    let tcp = packet.protocol == TCP;
-    let reverse = Tuple::reverse(packet, direction);
-    if let Some(entry) = map.get_ptr_mut(&reverse) {
-        let anew = refresh(entry, tcp, packet.tcp_flags, direction, length);
-        return match (anew, packet.related) {
+pub fn look_up(state: &mut State) -> Status {
+    let other = find(state, true);
+    if !other.is_null() {
+        return match (refresh(other, state), state.related) {
             (true, _) => Status::New,
-            (false, true) => Status::Related,
-            (false, false) => Status::Reply,
+            (false, 0) => Status::Reply,
+            (false, _) => Status::Related,
         };
     }
-    let forward = Tuple::forward(packet, direction);
-    match map.get_ptr_mut(&forward) {
-        Some(entry) if !refresh(entry, tcp, packet.tcp_flags, direction, length) => Status::Established,
-        _ => Status::New,
-    }
+    let own = find(state, false);
+    if own.is_null() || refresh(own, state) { Status::New } else { Status::Established }
 }
 
-/// Enters a new connection and the companion that recognises ICMP errors about it.
+/// Enters a new connection of `source`, and the companion that recognises ICMP errors about it.
 #[inline(always)]
-pub fn create<const N: usize>(
-    map: &LruHashMap<Tuple<N>, Entry>,
-    any: &LruHashMap<Tuple<N>, Entry>,
-    packet: &Packet<N>,
-    direction: u8,
-    source: u32,
-    length: u32,
-) -> Result<(), Drop> {
+pub fn create(state: &mut State, source: u32) -> Result<(), Drop> {
     let now = now();
-    let seen = packet.tcp_flags & (SYN | FIN | RST);
-    let ingress = direction == INGRESS;
-    let mut entry = Entry {
-        counters: [0; 4],
-        lifetime: now + if packet.protocol == TCP { SYN_LIFETIME } else { ANY_LIFETIME },
-        flags: 0,
-        rev_nat: 0,
-        ifindex: 0,
-        tx_flags: if ingress { 0 } else { seen },
-        rx_flags: if ingress { seen } else { 0 },
-        source,
-        last_tx: if ingress { 0 } else { now },
-        last_rx: if ingress { now } else { 0 },
-    };
+    let seen = state.tcp_flags & (SYN | FIN | RST);
+    let ingress = state.direction == INGRESS;
+    let lifetime = now + if state.is_tcp() { SYN_LIFETIME } else { ANY_LIFETIME };
+    let entry = &mut state.entry;
+    entry.counters = [zero(); 4];
     if config!(ct_two_counters) != 0 {
         let at = if ingress { 0 } else { 2 };
         entry.counters[at] = 1;
-        entry.counters[at + 1] = u64::from(length);
+        entry.counters[at + 1] = u64::from(state.length);
     }
-    let mut key = Tuple::forward(packet, direction);
-    map.insert(&key, &entry, BPF_ANY.into())
-        .map_err(|error| drop_for!(reason::CT_CREATE_FAILED, error as i8))?;
-    key.dport = [0; 2];
-    key.sport = [0; 2];
-    key.protocol = if N == 4 { ICMP } else { ICMPV6 };
-    key.flags |= RELATED;
-    entry.lifetime = now + ANY_LIFETIME;
-    any.insert(&key, &entry, BPF_ANY.into()).map_err(|error| drop_for!(reason::CT_CREATE_FAILED, error as i8))
+    entry.lifetime = lifetime;
+    entry.flags = zero() as u16;
+    entry.rev_nat = zero() as u16;
+    entry.ifindex = zero() as u16;
+    entry.tx_flags = if ingress { 0 } else { seen };
+    entry.rx_flags = if ingress { seen } else { 0 };
+    entry.source = source;
+    entry.last_tx = if ingress { 0 } else { now };
+    entry.last_rx = if ingress { now } else { 0 };
+    write_key(state, false);
+    let state = forget(state);
+    insert(state, state.is_tcp())?;
+    relate_key(state);
+    state.entry.lifetime = now + ANY_LIFETIME;
+    insert(forget(state), false)
 }

@@ -43,8 +43,8 @@ pub struct Config {
     /// Host side of its veth pair.
     pub ifindex: u32,
     /// Addresses in network order.
-    pub ipv4: [u8; 4],
-    pub ipv6: [u8; 16],
+    pub ipv4: u32,
+    pub ipv6: [u32; 4],
     /// Of the device inside; two bytes of padding.
     pub mac: [u8; 8],
     /// Of the host side; two bytes of padding.

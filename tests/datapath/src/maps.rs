@@ -4,10 +4,12 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{
-    Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuHashMap, PerfEventByteArray, ProgramArray,
+    Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, PerfEventByteArray,
+    ProgramArray,
 };
 
 use crate::conntrack::{Entry, Tuple};
+use crate::state::State;
 
 /// Values are read at offsets: their size depends on the generation.
 pub type Raw = [u8; 1];
@@ -19,24 +21,26 @@ pub struct PolicyKey {
     pub egress: u8,
     pub protocol: u8,
     /// Network order.
-    pub port: [u8; 2],
+    pub port: u16,
 }
+
+/// An address of either family, network order; IPv4 is the first word.
+pub type Wide = [u32; 4];
 
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct IpcacheKey {
-    /// Cluster id and padding.
-    pub zero: [u8; 3],
-    pub family: u8,
-    pub ip: [u8; 16],
+    /// Cluster id, padding, family in the last byte.
+    pub family: u32,
+    pub ip: Wide,
 }
 
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct EndpointKey {
-    pub ip: [u8; 16],
-    pub family: u8,
-    pub zero: [u8; 3],
+    pub ip: Wide,
+    /// In the first byte; the rest is padding and cluster id.
+    pub family: u32,
 }
 
 /// The first words of the value of `cilium_lxc`.
@@ -55,8 +59,8 @@ pub struct MetricsKey {
     pub reason: u8,
     pub direction: u8,
     pub line: u16,
-    pub file: u8,
-    pub zero: [u8; 3],
+    /// In the first byte; the rest is reserved.
+    pub file: u32,
 }
 
 /// Packets and bytes.
@@ -75,7 +79,7 @@ pub struct StatsKey {
     pub identity: u32,
     pub egress: u8,
     pub protocol: u8,
-    pub port: [u8; 2],
+    pub port: u16,
 }
 
 #[repr(C)]
@@ -89,11 +93,11 @@ pub struct AuthKey {
 
 #[repr(C)]
 pub struct FragmentKey {
-    pub daddr: [u8; 4],
-    pub saddr: [u8; 4],
-    pub id: [u8; 2],
-    pub protocol: u8,
-    pub zero: u8,
+    pub daddr: u32,
+    pub saddr: u32,
+    pub id: u16,
+    /// In the first byte; the second is padding.
+    pub protocol: u16,
 }
 
 #[map(name = "cilium_policy")]
@@ -103,15 +107,15 @@ pub static IPCACHE: LpmTrie<IpcacheKey, u32> = LpmTrie::with_max_entries(1, 1);
 #[map(name = "cilium_lxc")]
 pub static LXC: HashMap<EndpointKey, Endpoint> = HashMap::with_max_entries(1, 0);
 #[map(name = "cilium_ct4")]
-pub static CT4: LruHashMap<Tuple<4>, Entry> = LruHashMap::with_max_entries(1, 0);
+pub static CT4: LruHashMap<Tuple<1>, Entry> = LruHashMap::with_max_entries(1, 0);
 #[map(name = "cilium_ct_any4")]
-pub static CT_ANY4: LruHashMap<Tuple<4>, Entry> = LruHashMap::with_max_entries(1, 0);
+pub static CT_ANY4: LruHashMap<Tuple<1>, Entry> = LruHashMap::with_max_entries(1, 0);
 #[map(name = "cilium_ct6")]
-pub static CT6: LruHashMap<Tuple<16>, Entry> = LruHashMap::with_max_entries(1, 0);
+pub static CT6: LruHashMap<Tuple<4>, Entry> = LruHashMap::with_max_entries(1, 0);
 #[map(name = "cilium_ct_any6")]
-pub static CT_ANY6: LruHashMap<Tuple<16>, Entry> = LruHashMap::with_max_entries(1, 0);
+pub static CT_ANY6: LruHashMap<Tuple<4>, Entry> = LruHashMap::with_max_entries(1, 0);
 #[map(name = "cilium_fragments4")]
-pub static FRAGMENTS4: LruHashMap<FragmentKey, [[u8; 2]; 2]> = LruHashMap::with_max_entries(1, 0);
+pub static FRAGMENTS4: LruHashMap<FragmentKey, [u16; 2]> = LruHashMap::with_max_entries(1, 0);
 #[map(name = "cilium_auth")]
 pub static AUTH: HashMap<AuthKey, u64> = HashMap::with_max_entries(1, 0);
 #[map(name = "cilium_runtime")]
@@ -122,10 +126,12 @@ pub static METRICS: PerCpuHashMap<MetricsKey, Counters> = PerCpuHashMap::with_ma
 pub static POLICYSTATS: LruPerCpuHashMap<StatsKey, Counters> = LruPerCpuHashMap::with_max_entries(1024, 0);
 #[map(name = "cilium_events")]
 pub static EVENTS: PerfEventByteArray = PerfEventByteArray::new(0);
+#[map(name = "pretend_scratch")]
+pub static SCRATCH: PerCpuArray<State> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "cilium_call_policy")]
 pub static CALL_POLICY: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// Full-length keys.
-pub fn policy_key(identity: u32, egress: u8, protocol: u8, port: [u8; 2]) -> Key<PolicyKey> {
+pub fn policy_key(identity: u32, egress: u8, protocol: u8, port: u16) -> Key<PolicyKey> {
     Key::new(64, PolicyKey { identity, egress, protocol, port })
 }

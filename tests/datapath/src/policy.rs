@@ -7,29 +7,19 @@ use pretend_datapath::policy_form;
 
 use crate::config::config;
 use crate::maps::{AUTH, AuthKey, Counters, POLICY, POLICYSTATS, RUNTIME, StatsKey, policy_key};
-use crate::report::reason;
-
-/// What was asked.
-#[derive(Clone, Copy)]
-pub struct Question {
-    pub remote: u32,
-    pub egress: bool,
-    pub protocol: u8,
-    /// Network order.
-    pub port: [u8; 2],
-    pub length: u32,
-}
+use crate::report::{EGRESS, reason};
+use crate::state::State;
 
 /// What came out, as a policy verdict message tells it.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Decision {
     /// 0 allowed, negative drop reason, positive proxy port (as stored).
     pub verdict: i32,
     pub match_type: u8,
     pub auth: u8,
+    pub pad: u16,
     pub cookie: u32,
-    pub protocol: u8,
-    pub port: [u8; 2],
 }
 
 mod match_type {
@@ -114,18 +104,18 @@ struct Winner {
 }
 
 #[inline(always)]
-fn look_up(question: &Question, identity: u32) -> Option<Value> {
-    let key = policy_key(identity, question.egress.into(), question.protocol, question.port);
+fn look_up(state: &State, identity: u32) -> Option<Value> {
+    let key = policy_key(identity, u8::from(state.direction == EGRESS), state.protocol, state.policy_port());
     POLICY.get(&key).map(|value| Value(core::ptr::from_ref(value).cast()))
 }
 
 /// 1.16 and older: the first match of a fixed order.
 #[inline(always)]
-fn by_order(question: &Question) -> Option<Winner> {
+fn by_order(state: &State) -> Option<Winner> {
     let winner =
         |value: Value, own, match_type| Winner { value, own, match_type, auth: value.auth(), cookie: 0 };
-    let own = look_up(question, question.remote);
-    let any = look_up(question, 0);
+    let own = look_up(state, state.remote);
+    let any = look_up(state, 0);
     if let Some(own) = own
         && own.bits() & WILDCARD_PORT == 0
     {
@@ -155,14 +145,14 @@ fn by_order(question: &Question) -> Option<Winner> {
 
 /// 1.17 and newer.
 #[inline(always)]
-fn by_rank(question: &Question, precedence: bool) -> Option<Winner> {
-    let own = look_up(question, question.remote);
+fn by_rank(state: &State, precedence: bool) -> Option<Winner> {
+    let own = look_up(state, state.remote);
     if let Some(own) = own
         && (if precedence { own.precedence() == HIGHEST } else { own.denies() })
     {
         return Some(ranked(own, true, None, precedence));
     }
-    let any = look_up(question, 0);
+    let any = look_up(state, 0);
     match (own, any) {
         (Some(own), Some(any)) if any_wins(own, any, precedence) => {
             Some(ranked(any, false, Some(own), precedence))
@@ -210,37 +200,37 @@ fn ranked(value: Value, own: bool, other: Option<Value>, precedence: bool) -> Wi
 
 /// Counts the packet with its entry: in the value up to 1.17, in a map of its own after that.
 #[inline(always)]
-fn account(question: &Question, winner: &Winner, form: u32) {
+fn account(state: &State, winner: &Winner, form: u32) {
     if form == policy_form::WILDCARD_BITS || form == policy_form::PREFIX_LENGTH {
         // SAFETY: the value has 24 bytes; two CPUs may meet here, so the count is Cilium's: nearly right.
         unsafe {
             let packets = winner.value.0.add(8).cast_mut().cast::<u64>();
             *packets += 1;
-            *packets.add(1) += u64::from(question.length);
+            *packets.add(1) += u64::from(state.length);
         }
         return;
     }
     let prefix = winner.value.prefix();
-    let port = u16::from_be_bytes(question.port);
+    let port = u16::from_be(state.policy_port());
     // Shifting by the width is undefined; 8 bits of protocol come before those of the port.
     let mask = if prefix <= 8 { 0 } else { (0xffff_0000u32 >> (prefix - 8)) as u16 };
     let key = StatsKey {
         endpoint: config!(endpoint) as u16,
         zero: 0,
         prefix,
-        identity: if winner.own { question.remote } else { 0 },
-        egress: question.egress.into(),
-        protocol: if prefix < 8 { 0 } else { question.protocol },
-        port: (port & mask).to_be_bytes(),
+        identity: if winner.own { state.remote } else { 0 },
+        egress: u8::from(state.direction == EGRESS),
+        protocol: if prefix < 8 { 0 } else { state.protocol },
+        port: (port & mask).to_be(),
     };
     match POLICYSTATS.get_ptr_mut(&key) {
         // SAFETY: the value is two u64 of this CPU.
         Some(counters) => unsafe {
             (*counters).packets += 1;
-            (*counters).bytes += u64::from(question.length);
+            (*counters).bytes += u64::from(state.length);
         },
         None => {
-            let first = Counters { packets: 1, bytes: question.length.into() };
+            let first = Counters { packets: 1, bytes: state.length.into() };
             let _ = POLICYSTATS.insert(&key, &first, BPF_ANY.into());
         }
     }
@@ -258,28 +248,29 @@ fn authenticated(remote: u32, kind: u8) -> bool {
 
 /// Asks the endpoint's policy.
 #[inline(always)]
-pub fn decide(question: &Question) -> Decision {
+pub fn decide(state: &State) -> Decision {
     let form = config!(policy_form);
     let winner = match form {
-        policy_form::WILDCARD_BITS => by_order(question),
-        policy_form::PRECEDENCE => by_rank(question, true),
-        _ => by_rank(question, false),
+        policy_form::WILDCARD_BITS => by_order(state),
+        policy_form::PRECEDENCE => by_rank(state, true),
+        _ => by_rank(state, false),
     };
-    let none = Decision {
-        verdict: -i32::from(reason::POLICY),
-        match_type: match_type::NONE,
-        auth: 0,
-        cookie: 0,
-        protocol: question.protocol,
-        port: question.port,
+    let Some(winner) = winner else {
+        return Decision {
+            verdict: -i32::from(reason::POLICY),
+            match_type: match_type::NONE,
+            auth: 0,
+            pad: 0,
+            cookie: 0,
+        };
     };
-    let Some(winner) = winner else { return none };
-    account(question, &winner, form);
-    let found = Decision { match_type: winner.match_type, cookie: winner.cookie, ..none };
+    account(state, &winner, form);
+    let found =
+        Decision { verdict: 0, match_type: winner.match_type, auth: 0, pad: 0, cookie: winner.cookie };
     if winner.value.denies() {
         return Decision { verdict: -i32::from(reason::POLICY_DENY), ..found };
     }
-    if winner.auth != 0 && !authenticated(question.remote, winner.auth) {
+    if winner.auth != 0 && !authenticated(state.remote, winner.auth) {
         return Decision { verdict: -i32::from(reason::POLICY_AUTH_REQUIRED), auth: winner.auth, ..found };
     }
     Decision { verdict: winner.value.proxy_port().into(), auth: winner.auth, ..found }

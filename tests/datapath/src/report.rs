@@ -8,7 +8,7 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 
 use crate::config::config;
 use crate::maps::{Counters, EVENTS, METRICS, MetricsKey};
-use crate::policy::Decision;
+use crate::state::State;
 
 /// `file` numbers that are the same in every release.
 pub mod file {
@@ -95,7 +95,8 @@ struct DropMessage {
     ifindex: u32,
     /// From the second version on.
     flags: u8,
-    pad: [u8; 3],
+    pad: u8,
+    pad2: u16,
     /// From the third version on.
     trace_id: u64,
 }
@@ -109,10 +110,11 @@ struct VerdictMessage {
     protocol: u8,
     bits: u8,
     auth: u8,
-    pad: [u8; 3],
+    pad: u8,
+    pad2: u16,
     /// From 1.19 on.
     cookie: u32,
-    pad2: u32,
+    pad3: u32,
 }
 
 #[repr(C)]
@@ -124,9 +126,16 @@ struct TraceMessage {
     reason: u8,
     flags: u8,
     ifindex: u32,
-    original_ip: [u32; 4],
+    original_ip: [u64; 2],
     /// From the second version on.
     trace_id: u64,
+}
+
+/// A zero that the compiler cannot see: runs of plain zeros become calls of `memset`, and with calls in a
+/// program old verifiers track every number exactly and do not finish in reasonable time.
+#[inline(always)]
+pub fn zero() -> u64 {
+    core::hint::black_box(0)
 }
 
 /// The skb of a tc program, for the fields that the context type does not give.
@@ -139,7 +148,7 @@ fn skb(ctx: &TcContext) -> *mut __sk_buff {
 pub fn count(reason: u8, direction: u8, line: u16, file: u8, length: u32) {
     let placed = config!(metrics_place) != 0;
     let (line, file) = if placed { (line, file) } else { (0, 0) };
-    let key = MetricsKey { reason, direction, line, file, zero: [0; 3] };
+    let key = MetricsKey { reason, direction, line, file: file.into() };
     match METRICS.get_ptr_mut(&key) {
         Some(counters) => {
             // SAFETY: the map's value is two u64; it is this CPU's own copy.
@@ -209,7 +218,8 @@ fn drop_message<C: EbpfContext>(
         ext_error: drop.ext_error,
         ifindex,
         flags: ipv6.into(),
-        pad: [0; 3],
+        pad: 0,
+        pad2: 0,
         trace_id: 0,
     };
     send(ctx, &message, message.header.len_cap, size);
@@ -250,23 +260,23 @@ pub fn drop_xdp(ctx: &XdpContext, drop: &Drop, ends: &Ends) {
     drop_message(ctx, drop, ends, file::BPF_XDP, (0, length, ctx.ingress_ifindex() as u32), false);
 }
 
-/// A policy verdict message. `remote` is the other end.
+/// A policy verdict message.
 #[inline(always)]
-pub fn verdict(ctx: &TcContext, decision: &Decision, remote: u32, direction: u8, ipv6: bool) {
-    let skb = skb(ctx);
+pub fn verdict(ctx: &TcContext, state: &State) {
     // SAFETY: the context of a tc program; the verifier checks each field.
-    let (hash, length) = unsafe { ((*skb).hash, (*skb).len) };
+    let hash = unsafe { (*skb(ctx)).hash };
     let message = VerdictMessage {
-        header: header(5, 0, 1, hash, length),
-        remote,
-        verdict: decision.verdict,
-        port: u16::from_be_bytes(decision.port),
-        protocol: decision.protocol,
-        bits: direction | u8::from(ipv6) << 2 | decision.match_type << 3,
-        auth: decision.auth,
-        pad: [0; 3],
-        cookie: decision.cookie,
+        header: header(5, 0, 1, hash, state.length),
+        remote: state.remote,
+        verdict: state.decision.verdict,
+        port: u16::from_be(state.policy_port()),
+        protocol: state.protocol,
+        bits: state.direction | (state.ipv6 as u8) << 2 | state.decision.match_type << 3,
+        auth: state.decision.auth,
+        pad: 0,
         pad2: 0,
+        cookie: state.decision.cookie,
+        pad3: 0,
     };
     send(ctx, &message, message.header.len_cap, config!(verdict_message));
 }
@@ -277,22 +287,21 @@ pub mod point {
     pub const TO_STACK: u8 = 3;
 }
 
-/// A trace message. `reason` is the connection's status.
+/// A trace message of a new connection.
 #[inline(always)]
-pub fn trace(ctx: &TcContext, point: u8, reason: u8, ends: &Ends, ifindex: u32, ipv6: bool) {
-    let skb = skb(ctx);
+pub fn trace(ctx: &TcContext, state: &State, point: u8, ends: &Ends, ifindex: u32) {
     // SAFETY: the context of a tc program; the verifier checks each field.
-    let (hash, length) = unsafe { ((*skb).hash, (*skb).len) };
+    let hash = unsafe { (*skb(ctx)).hash };
     let size = config!(trace_message);
     let message = TraceMessage {
-        header: header(4, point, if size == 48 { 1 } else { 2 }, hash, length),
+        header: header(4, point, if size == 48 { 1 } else { 2 }, hash, state.length),
         source: ends.source,
         destination: ends.destination,
         destination_endpoint: ends.destination_endpoint as u16,
-        reason,
-        flags: ipv6.into(),
+        reason: state.status as u8,
+        flags: state.ipv6 as u8,
         ifindex,
-        original_ip: [0; 4],
+        original_ip: [zero(); 2],
         trace_id: 0,
     };
     send(ctx, &message, message.header.len_cap, size);

@@ -4,16 +4,16 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_OK, TC_ACT_SHOT};
 use aya_ebpf::helpers::generated::{bpf_redirect, bpf_skb_store_bytes};
 use aya_ebpf::macros::classifier;
-use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::programs::TcContext;
 
 use crate::config::config;
-use crate::conntrack::{self, Entry, Status, Tuple};
-use crate::maps::{CALL_POLICY, CT_ANY4, CT_ANY6, CT4, CT6, Endpoint, EndpointKey, IPCACHE, IpcacheKey, LXC};
-use crate::packet::{ICMPV6, Packet, TCP, read4, read6};
-use crate::policy::{Decision, Question, decide};
-use crate::report::{self, Drop, EGRESS, Ends, INGRESS, drop_for, file, point, reason};
+use crate::conntrack::{self, Status};
+use crate::maps::{CALL_POLICY, Endpoint, EndpointKey, IPCACHE, IpcacheKey, LXC, Wide};
+use crate::packet::{ICMPV6, read4, read6};
+use crate::policy::{Decision, decide};
+use crate::report::{self, Drop, EGRESS, Ends, INGRESS, drop_for, file, point, reason, zero};
+use crate::state::{State, forget, state};
 
 const ARP: u16 = 0x0806;
 const IPV4: u16 = 0x0800;
@@ -31,6 +31,7 @@ fn skb(ctx: &TcContext) -> *mut __sk_buff {
 
 /// Leaving a pod: tc ingress of the host side of its veth.
 #[classifier]
+#[inline(always)]
 pub fn cil_from_container(ctx: TcContext) -> i32 {
     let mut ends = Ends { source: config!(identity), ..Ends::default() };
     match from_container(&ctx, &mut ends) {
@@ -44,6 +45,7 @@ pub fn cil_from_container(ctx: TcContext) -> i32 {
 
 /// Entering a pod: called by tail call, with the source's identity in `cb`.
 #[classifier]
+#[inline(always)]
 pub fn cil_lxc_policy(ctx: TcContext) -> i32 {
     // SAFETY: the context of a tc program.
     let source = unsafe { (*skb(&ctx)).cb[CB_SOURCE] };
@@ -59,6 +61,7 @@ pub fn cil_lxc_policy(ctx: TcContext) -> i32 {
 
 /// From the network: tc ingress of `eth0`.
 #[classifier]
+#[inline(always)]
 pub fn cil_from_netdev(ctx: TcContext) -> i32 {
     let mut ends = Ends::default();
     match from_netdev(&ctx, &mut ends) {
@@ -84,78 +87,99 @@ fn ethertype(ctx: &TcContext) -> Result<u16, Drop> {
 
 #[inline(always)]
 fn from_container(ctx: &TcContext, ends: &mut Ends) -> Result<i32, Drop> {
+    let state = state()?;
+    state.direction = EGRESS;
     match ethertype(ctx)? {
-        ARP => Ok(TC_ACT_OK),
+        ARP => return Ok(TC_ACT_OK),
         IPV4 => {
-            let packet = read4(ctx)?;
-            if packet.source != config!(ipv4) {
+            read4(ctx, state)?;
+            if state.source[0] != config!(ipv4) {
                 return Err(drop_for!(reason::INVALID_SIP));
             }
-            leave(ctx, &packet, ends, if packet.protocol == TCP { &CT4 } else { &CT_ANY4 }, &CT_ANY4)
         }
         IPV6 => {
-            let packet = read6(ctx)?;
-            if packet.protocol == ICMPV6 && ND.contains(&packet.icmp[0]) {
+            read6(ctx, state)?;
+            if state.protocol == ICMPV6 && ND.contains(&state.icmp[0]) {
                 return Ok(TC_ACT_OK);
             }
-            if packet.source != config!(ipv6) {
+            if state.source != config!(ipv6) {
                 return Err(drop_for!(reason::INVALID_SIP));
             }
-            leave(ctx, &packet, ends, if packet.protocol == TCP { &CT6 } else { &CT_ANY6 }, &CT_ANY6)
         }
-        _ => Err(drop_for!(reason::UNKNOWN_L3)),
+        _ => return Err(drop_for!(reason::UNKNOWN_L3)),
     }
+    leave(ctx, forget(state), ends)
 }
 
-/// The egress half of the way, for either family.
+/// The egress half of the way.
 #[inline(always)]
-fn leave<const N: usize>(
-    ctx: &TcContext,
-    packet: &Packet<N>,
-    ends: &mut Ends,
-    map: &LruHashMap<Tuple<N>, Entry>,
-    any: &LruHashMap<Tuple<N>, Entry>,
-) -> Result<i32, Drop> {
-    ends.destination = identity(&packet.destination);
-    let status = conntrack::look_up(map, packet, EGRESS, ctx.len());
-    let redirected = gate(ctx, packet, status, ends.destination, EGRESS)?;
-    if status == Status::New {
-        conntrack::create(map, any, packet, EGRESS, ends.source, ctx.len())?;
-    }
-    if redirected {
+fn leave(ctx: &TcContext, state: &mut State, ends: &mut Ends) -> Result<i32, Drop> {
+    ends.destination = identity(&state.destination, state.ipv6);
+    state.remote = ends.destination;
+    let state = track_and_ask(ctx, state, ends.source)?;
+    if state.decision.verdict > 0 {
         return Ok(TC_ACT_OK);
     }
-    match endpoint(&packet.destination) {
+    match endpoint(&state.destination, state.ipv6) {
         Some((id, false)) => hand_over(ctx, id, ends.source),
         _ => {
-            report::count(0, EGRESS, line!() as u16, file::BPF_LXC, ctx.len());
-            if status == Status::New {
-                report::trace(ctx, point::TO_STACK, status as u8, ends, 0, N == 16);
+            report::count(0, EGRESS, line!() as u16, file::BPF_LXC, state.length);
+            if state.status == Status::New {
+                report::trace(ctx, state, point::TO_STACK, ends, 0);
             }
             Ok(TC_ACT_OK)
         }
     }
 }
 
+/// Connection tracking and policy, either direction. The decision's verdict is positive if a proxy is to
+/// have the packet.
 #[inline(always)]
-fn from_netdev(ctx: &TcContext, ends: &mut Ends) -> Result<i32, Drop> {
-    match ethertype(ctx)? {
-        IPV4 => {
-            ends.source = identity::<4>(&ctx.load(26).map_err(|_| drop_for!(reason::INVALID))?);
-            arrive::<4>(ctx, &ctx.load(30).map_err(|_| drop_for!(reason::INVALID))?, ends.source)
+fn track_and_ask<'a>(ctx: &TcContext, state: &'a mut State, source: u32) -> Result<&'a mut State, Drop> {
+    state.length = ctx.len();
+    state.status = conntrack::look_up(state);
+    let state = forget(state);
+    state.decision.verdict = 0;
+    let known = matches!(state.status, Status::Reply | Status::Related);
+    if !known && !state.is_always_allowed() {
+        state.decision = decide(state);
+        let state = forget(state);
+        let denied = state.decision.verdict < 0;
+        if denied || state.status == Status::New && config!(enforced) & u32::from(state.direction) != 0 {
+            report::verdict(ctx, state);
         }
-        IPV6 => {
-            ends.source = identity::<16>(&ctx.load(22).map_err(|_| drop_for!(reason::INVALID))?);
-            arrive::<16>(ctx, &ctx.load(38).map_err(|_| drop_for!(reason::INVALID))?, ends.source)
+        if denied {
+            return Err(denial(&state.decision));
         }
-        _ => Ok(TC_ACT_OK),
     }
+    let state = forget(state);
+    if state.status == Status::New {
+        conntrack::create(state, source)?;
+    }
+    Ok(forget(state))
 }
 
 #[inline(always)]
-fn arrive<const N: usize>(ctx: &TcContext, destination: &[u8; N], source: u32) -> Result<i32, Drop> {
-    match endpoint(destination) {
-        Some((id, false)) => hand_over(ctx, id, source),
+fn from_netdev(ctx: &TcContext, ends: &mut Ends) -> Result<i32, Drop> {
+    let (source, destination): (Wide, Wide);
+    let ipv6;
+    match ethertype(ctx)? {
+        IPV4 => {
+            let addresses: [u32; 2] = ctx.load(26).map_err(|_| drop_for!(reason::INVALID))?;
+            source = [addresses[0], zero() as u32, zero() as u32, zero() as u32];
+            destination = [addresses[1], zero() as u32, zero() as u32, zero() as u32];
+            ipv6 = 0;
+        }
+        IPV6 => {
+            source = ctx.load(22).map_err(|_| drop_for!(reason::INVALID))?;
+            destination = ctx.load(38).map_err(|_| drop_for!(reason::INVALID))?;
+            ipv6 = 1;
+        }
+        _ => return Ok(TC_ACT_OK),
+    }
+    ends.source = identity(&source, ipv6);
+    match endpoint(&destination, ipv6) {
+        Some((id, false)) => hand_over(ctx, id, ends.source),
         _ => Ok(TC_ACT_OK),
     }
 }
@@ -172,40 +196,29 @@ fn hand_over(ctx: &TcContext, endpoint: u16, source: u32) -> Result<i32, Drop> {
 
 #[inline(always)]
 fn to_container(ctx: &TcContext, ends: &Ends) -> Result<i32, Drop> {
+    let state = state()?;
+    state.direction = INGRESS;
     match ethertype(ctx)? {
-        IPV4 => {
-            let packet = read4(ctx)?;
-            enter(ctx, &packet, ends, if packet.protocol == TCP { &CT4 } else { &CT_ANY4 }, &CT_ANY4)
-        }
-        IPV6 => {
-            let packet = read6(ctx)?;
-            enter(ctx, &packet, ends, if packet.protocol == TCP { &CT6 } else { &CT_ANY6 }, &CT_ANY6)
-        }
-        _ => Err(drop_for!(reason::UNKNOWN_L3)),
+        IPV4 => read4(ctx, state)?,
+        IPV6 => read6(ctx, state)?,
+        _ => return Err(drop_for!(reason::UNKNOWN_L3)),
     }
-}
-
-/// The ingress half of the way, for either family.
-#[inline(always)]
-fn enter<const N: usize>(
-    ctx: &TcContext,
-    packet: &Packet<N>,
-    ends: &Ends,
-    map: &LruHashMap<Tuple<N>, Entry>,
-    any: &LruHashMap<Tuple<N>, Entry>,
-) -> Result<i32, Drop> {
-    let status = conntrack::look_up(map, packet, INGRESS, ctx.len());
-    let redirected = gate(ctx, packet, status, ends.source, INGRESS)?;
-    if status == Status::New {
-        conntrack::create(map, any, packet, INGRESS, ends.source, ctx.len())?;
-    }
-    if redirected {
+    let state = forget(state);
+    state.remote = ends.source;
+    let state = track_and_ask(ctx, state, ends.source)?;
+    if state.decision.verdict > 0 {
         return Ok(TC_ACT_OK);
     }
-    report::count(0, INGRESS, line!() as u16, file::BPF_LXC, ctx.len());
+    deliver(ctx, state, ends)
+}
+
+/// Into the pod.
+#[inline(always)]
+fn deliver(ctx: &TcContext, state: &State, ends: &Ends) -> Result<i32, Drop> {
+    report::count(0, INGRESS, line!() as u16, file::BPF_LXC, state.length);
     let ifindex = config!(ifindex);
-    if status == Status::New {
-        report::trace(ctx, point::TO_LXC, status as u8, ends, ifindex, N == 16);
+    if state.status == Status::New {
+        report::trace(ctx, state, point::TO_LXC, ends, ifindex);
     }
     let macs: [[u8; 8]; 2] = [config!(mac), config!(node_mac)];
     // SAFETY: six bytes each of two live arrays go to the Ethernet header, which is there; the helpers check.
@@ -216,36 +229,6 @@ fn enter<const N: usize>(
     }
 }
 
-/// Asks the policy where it is to be asked; true if a proxy is to have the packet.
-#[inline(always)]
-fn gate<const N: usize>(
-    ctx: &TcContext,
-    packet: &Packet<N>,
-    status: Status,
-    remote: u32,
-    direction: u8,
-) -> Result<bool, Drop> {
-    if matches!(status, Status::Reply | Status::Related) || packet.is_always_allowed() {
-        return Ok(false);
-    }
-    let question = Question {
-        remote,
-        egress: direction == EGRESS,
-        protocol: packet.protocol,
-        port: packet.policy_port(),
-        length: ctx.len(),
-    };
-    let decision = decide(&question);
-    let denied = decision.verdict < 0;
-    if denied || status == Status::New && config!(enforced) & u32::from(direction) != 0 {
-        report::verdict(ctx, &decision, remote, direction, N == 16);
-    }
-    if denied {
-        return Err(denial(&decision));
-    }
-    Ok(decision.verdict > 0)
-}
-
 /// One place for each reason, as in Cilium: the line belongs to the policy check.
 #[inline(always)]
 fn denial(decision: &Decision) -> Drop {
@@ -254,36 +237,22 @@ fn denial(decision: &Decision) -> Drop {
     drop_for!(decision.verdict.unsigned_abs() as u8, ext_error)
 }
 
-#[inline(always)]
-fn wide<const N: usize>(ip: &[u8; N]) -> [u8; 16] {
-    let mut wide = [0; 16];
-    let mut i = 0;
-    while i < N {
-        wide[i] = ip[i];
-        i += 1;
-    }
-    wide
-}
-
-const fn family<const N: usize>() -> u8 {
-    if N == 4 { 1 } else { 2 }
-}
-
 /// Identity of the other end: the ipcache's longest match, else the world.
 #[inline(always)]
-fn identity<const N: usize>(ip: &[u8; N]) -> u32 {
-    let key = Key::new(32 + 8 * N as u32, IpcacheKey { zero: [0; 3], family: family::<N>(), ip: wide(ip) });
-    match IPCACHE.get(&key) {
+fn identity(ip: &Wide, ipv6: u32) -> u32 {
+    let (length, family, world) =
+        if ipv6 == 0 { (64, 1, config!(world4)) } else { (160, 2, config!(world6)) };
+    let family = u32::from_ne_bytes([0, 0, 0, family]);
+    match IPCACHE.get(Key::new(length, IpcacheKey { family, ip: *ip })) {
         Some(identity) if *identity != 0 => *identity,
-        _ if N == 4 => config!(world4),
-        _ => config!(world6),
+        _ => world,
     }
 }
 
 /// The local endpoint that has an address, and whether it is the node itself.
 #[inline(always)]
-fn endpoint<const N: usize>(ip: &[u8; N]) -> Option<(u16, bool)> {
-    let key = EndpointKey { ip: wide(ip), family: family::<N>(), zero: [0; 3] };
+fn endpoint(ip: &Wide, ipv6: u32) -> Option<(u16, bool)> {
+    let key = EndpointKey { ip: *ip, family: ipv6 + 1 };
     // SAFETY: the agent replaces values as a whole.
     let found: &Endpoint = unsafe { LXC.get(&key) }?;
     Some((found.id, found.flags & HOST != 0))

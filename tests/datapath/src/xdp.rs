@@ -6,17 +6,20 @@ use aya_ebpf::programs::XdpContext;
 
 use crate::config::config;
 use crate::packet::TCP;
-use crate::report::{self, Ends, drop_for, reason};
+use crate::report::{self, Ends, drop_for, reason, zero};
 
 /// Ethernet, IPv4 without options, and the two ports.
 const HEADERS: usize = 14 + 20 + 4;
 
 #[xdp]
+#[inline(always)]
 pub fn cil_xdp_entry(ctx: XdpContext) -> u32 {
     if destination_port(&ctx) != Some(config!(xdp_port) as u16) {
         return XDP_PASS;
     }
-    report::drop_xdp(&ctx, &drop_for!(reason::NO_SERVICE), &Ends::default());
+    let unknown = zero() as u32;
+    let ends = Ends { source: unknown, destination: unknown, destination_endpoint: unknown };
+    report::drop_xdp(&ctx, &drop_for!(reason::NO_SERVICE), &ends);
     XDP_DROP
 }
 

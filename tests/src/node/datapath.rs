@@ -2,6 +2,7 @@
 //! each has its own policy map and constants, and one for `eth0`.
 
 use std::fs;
+use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -101,14 +102,20 @@ fn padded(mac: [u8; 6]) -> [u8; 8] {
     bytes
 }
 
+/// The address as four words in network order.
+fn words(ip: Ipv6Addr) -> [u32; 4] {
+    let bytes = ip.octets();
+    std::array::from_fn(|word| u32::from_ne_bytes(std::array::from_fn(|byte| bytes[4 * word + byte])))
+}
+
 fn endpoint_config(facts: &Facts, pod: &Pod) -> Config {
     Config {
         endpoint: pod.endpoint.into(),
         identity: pod.identity,
         enforced: pod.enforced,
         ifindex: pod.ifindex,
-        ipv4: pod.ipv4.octets(),
-        ipv6: pod.ipv6.octets(),
+        ipv4: u32::from_ne_bytes(pod.ipv4.octets()),
+        ipv6: words(pod.ipv6),
         mac: padded(pod.mac),
         node_mac: padded(pod.node_mac),
         ..base_config(facts)
