@@ -40,8 +40,8 @@ impl fmt::Display for Missing {
         let names =
             |files: &[PathBuf]| files.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
         match self {
-            Self::Rustc => write!(f, "no rustc with library sources (rust-src)"),
-            Self::Linker => write!(f, "no bpf-linker that runs"),
+            Self::Rustc => write!(f, "no rustc with library sources (rust-src){}", named_by(RUSTC_ENV)),
+            Self::Linker => write!(f, "no bpf-linker that runs{}", named_by(LINKER_ENV)),
             Self::Match { rustcs, linkers } => {
                 write!(
                     f,
@@ -52,6 +52,12 @@ impl fmt::Display for Missing {
             }
         }
     }
+}
+
+/// Only the named one was tried.
+fn named_by(variable: &str) -> String {
+    let named = env::var_os(variable).map(|path| format!(": {variable} names `{}`", path.display()));
+    named.unwrap_or_default()
 }
 
 /// Directory of what `setup` installs for this user.

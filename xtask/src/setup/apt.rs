@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 use std::{env, fs};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{process, say};
 
@@ -21,7 +21,11 @@ enum Need {
     File(&'static str),
 }
 
-const fn program(name: &'static str, package: &'static str) -> Tool {
+pub const fn file(path: &'static str, package: &'static str) -> Tool {
+    Tool { need: Need::File(path), package }
+}
+
+pub const fn program(name: &'static str, package: &'static str) -> Tool {
     Tool { need: Need::Program(name), package }
 }
 
@@ -78,17 +82,39 @@ pub fn install(packages: &[&str]) -> Result<()> {
     let install =
         || process::output(rights.apt_get().args(["install", "--no-install-recommends"]).args(packages));
     // Lists may be absent (fresh container) or name files that the mirror no longer has.
-    let mut result = if has_lists() { install() } else { Err(anyhow::anyhow!("no package lists")) };
+    let mut result = if has_lists() { install() } else { Err(anyhow!("no package lists")) };
     if result.is_err() {
         say::step("setup: updating the package lists (apt)");
         process::output(rights.apt_get().arg("update")).context("cannot update the package lists")?;
         result = install();
     }
-    result.with_context(|| {
-        format!("cannot install {}; `{}` shows why", packages.join(", "), by_hand(packages))
-    })?;
+    result.map_err(|error| explained(error, packages))?;
     say::step(format!("setup: installed in {} s", start.elapsed().as_secs()));
     Ok(())
+}
+
+/// A package that this release of Debian does not have is one line; any other failure comes with what apt said.
+fn explained(error: anyhow::Error, packages: &[&str]) -> anyhow::Error {
+    match unknown_packages(&format!("{error:#}")).as_slice() {
+        [] => error.context(format!("cannot install {}", packages.join(", "))),
+        unknown => anyhow!(
+            "this system's package sources have no {}: use Debian 12, or give what it brings \
+             (for the eBPF build: `rustup toolchain install nightly --component rust-src` and `cargo install bpf-linker`)",
+            unknown.join(", ")
+        ),
+    }
+}
+
+/// What apt says it cannot find.
+fn unknown_packages(said: &str) -> Vec<&str> {
+    said.lines().filter_map(unknown_package).collect()
+}
+
+fn unknown_package(line: &str) -> Option<&str> {
+    let (_, problem) = line.split_once("E: ")?;
+    let absent = problem.strip_prefix("Unable to locate package ");
+    let withdrawn = || problem.strip_prefix("Package '")?.strip_suffix("' has no installation candidate");
+    absent.or_else(withdrawn)
 }
 
 fn has_lists() -> bool {
@@ -156,5 +182,12 @@ mod tests {
         let tools =
             [program("no-such-program-a", "one"), program("no-such-program-b", "one"), program("sh", "dash")];
         assert_eq!(Tool::missing(&tools), ["one"]);
+    }
+
+    #[test]
+    fn packages_that_apt_does_not_know_are_named() {
+        let said = "  | Reading package lists...\n  | E: Unable to locate package rustc-web\n  | E: Package 'llvm-22-dev' has no installation candidate";
+        assert_eq!(unknown_packages(said), ["rustc-web", "llvm-22-dev"]);
+        assert!(unknown_packages("E: Could not get lock").is_empty());
     }
 }

@@ -1,24 +1,22 @@
 //! The bpf-linker from the crate registry, built against Debian's LLVM, into the cache directory.
 
 use std::env;
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use ebpf_build::{BPF_LINKER_VERSION, linker_root};
 
+use super::apt::{self, Tool, file, program};
 use crate::{process, say};
 
-/// LLVM with its headers; a C++ compiler for the linker's part in it.
-pub const PACKAGES: &[&str] = &["llvm-22-dev", "g++"];
+/// LLVM with its headers, and the C++ library that it is linked with.
+pub const TOOLS: &[Tool] = &[file("/usr/lib/llvm-22/bin/llvm-config", "llvm-22-dev"), program("g++", "g++")];
 const LLVM_PROGRAMS: &str = "/usr/lib/llvm-22/bin";
 
 /// Builds the linker; one that is there but does not run is replaced.
 pub fn install() -> Result<()> {
-    if !Path::new(LLVM_PROGRAMS).join("llvm-config").is_file() {
-        super::apt::install(PACKAGES)?;
-    }
+    apt::install(&Tool::missing(TOOLS))?;
     say::step(format!("setup: building bpf-linker {BPF_LINKER_VERSION} (one to three minutes)"));
     let start = Instant::now();
     process::output(&mut cargo_install()).context("cannot build bpf-linker")?;

@@ -4,10 +4,11 @@
 mod apt;
 mod linker;
 
+use std::env;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
-use ebpf_build::{Missing, Toolchain};
+use anyhow::{Result, anyhow, ensure};
+use ebpf_build::{LINKER_ENV, Missing, RUSTC_ENV, Toolchain};
 
 use self::apt::Tool;
 use crate::say;
@@ -47,7 +48,7 @@ pub fn ensure(purpose: Purpose) -> Result<()> {
     let mut missing: Vec<&str> = Vec::new();
     let toolchain = is_for(Purpose::Build).then(ebpf_build::find_toolchain).and_then(Result::err);
     if let Some(problem) = &toolchain {
-        say::step(format!("setup: {problem}"));
+        may_complete(problem)?;
         missing.extend(toolchain_packages(problem));
     }
     if is_for(Purpose::Vm) {
@@ -57,41 +58,42 @@ pub fn ensure(purpose: Purpose) -> Result<()> {
         missing.extend(Tool::missing(apt::TEST_TOOLS));
     }
     apt::install(&missing)?;
-    if toolchain.is_some() { complete_toolchain().map(drop) } else { Ok(()) }
+    if toolchain.is_some() { complete_toolchain() } else { Ok(()) }
+}
+
+/// Tools that the user has named are his business.
+fn may_complete(problem: &Missing) -> Result<()> {
+    let named = [RUSTC_ENV, LINKER_ENV].iter().any(|name| env::var_os(name).is_some());
+    ensure!(!named, "{problem}; unset {RUSTC_ENV} and {LINKER_ENV} to have a toolchain installed");
+    say::step(format!("setup: {problem}"));
+    Ok(())
 }
 
 /// The toolchain, installed if need be.
 pub fn toolchain() -> Result<Toolchain> {
     ensure(Purpose::Build)?;
-    ebpf_build::find_toolchain().map_err(|missing| anyhow::anyhow!("{missing}"))
+    ebpf_build::find_toolchain().map_err(|missing| anyhow!("{missing}"))
 }
 
-/// What apt has to bring: a compiler unless there is one, and LLVM for a linker unless one runs.
+/// What apt has to bring: a compiler unless there is one, and what a linker is built with unless one runs.
 fn toolchain_packages(problem: &Missing) -> Vec<&'static str> {
     let no_rustc = ebpf_build::find_rustcs().is_empty();
-    let no_linker =
-        matches!(problem, Missing::Linker | Missing::Match { .. }) || ebpf_build::find_linkers().is_empty();
+    let no_linker = matches!(problem, Missing::Match { .. }) || ebpf_build::find_linkers().is_empty();
     let rust = RUST_PACKAGES.iter().copied().filter(|_| no_rustc);
-    let llvm = linker::PACKAGES.iter().copied().filter(|_| no_linker);
+    let llvm = if no_linker { Tool::missing(linker::TOOLS) } else { Vec::new() };
     rust.chain(llvm).collect()
 }
 
 /// A linker built earlier may run again now that its LLVM is back; else it is built. If no compiler suits it (a nightly
 /// with a newer LLVM), Debian's does.
-fn complete_toolchain() -> Result<Toolchain> {
-    if let Ok(found) = ebpf_build::find_toolchain() {
-        return Ok(found);
+fn complete_toolchain() -> Result<()> {
+    if ebpf_build::find_toolchain().is_ok() {
+        return Ok(());
     }
     linker::install()?;
-    match ebpf_build::find_toolchain() {
-        Ok(found) => return Ok(found),
-        Err(problem @ Missing::Match { .. }) => {
-            say::step(format!("setup: {problem}; taking Debian's rustc"));
-            apt::install(RUST_PACKAGES)?;
-        }
-        Err(problem) => bail!("{problem}, though just installed"),
+    if let Err(problem @ Missing::Match { .. }) = ebpf_build::find_toolchain() {
+        say::step(format!("setup: {problem}; taking Debian's rustc"));
+        apt::install(RUST_PACKAGES)?;
     }
-    ebpf_build::find_toolchain()
-        .map_err(|problem| anyhow::anyhow!("{problem}"))
-        .context("set-up did not help")
+    ebpf_build::find_toolchain().map(drop).map_err(|problem| anyhow!("{problem}, after all was installed"))
 }
