@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     log_to_stderr(invocation.global.debug, invocation.global.quiet);
     let result = match invocation.plan {
         Plan::Drops(plan) => pipeline::drops::run(&invocation.global, *plan),
+        Plan::Ct(plan) => pipeline::maps::ct::run(&invocation.global, *plan),
     };
     match result {
         Ok(exit) => exit.into(),

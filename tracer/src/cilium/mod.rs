@@ -2,15 +2,17 @@
 //! state files, both generations of them. Nothing here writes anything, anywhere.
 //!
 //! `source` finds the node, `node` is its living view for naming, `metrics` the truth for counting; `pins`
-//! and `table` open and walk maps for them, `ipcache` and `lxc` decode; `state` reads the agent's files.
+//! and `table` open and walk maps for them, `maps` for everybody who lists, `ipcache` and `lxc` decode; `state` reads the agent's files.
 //! `reason`, `file`, `ext_error`, `identity` and `release` are Cilium's numbers in words.
 
+pub mod ct;
 pub mod endpoints;
 pub mod ext_error;
 pub mod file;
 pub mod identity;
 pub mod ipcache;
 pub mod lxc;
+pub mod maps;
 pub mod metrics;
 pub mod node;
 pub mod pins;

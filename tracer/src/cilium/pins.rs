@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tracer_common::id::{EndpointId, MapId};
 
 use super::table::Table;
+use crate::kernel::bpf::MapInfo;
 
 /// How often a pin is compared with the map that is open.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -178,6 +179,15 @@ impl Pin {
     }
 }
 
+/// The layout of a map that is open already: the one of its name and sizes, or why there is none.
+pub fn layout_of(
+    map: &'static str,
+    info: &MapInfo,
+    layouts: &'static [Layout],
+) -> Result<&'static Layout, PinError> {
+    check_sizes(map, info.map_type, info.key_size, info.value_size, layouts)
+}
+
 /// Opens the first name that is pinned.
 pub fn open_newest(directory: &Path, layouts: &'static [Layout]) -> Result<Opened, PinError> {
     for layout in layouts {
@@ -191,8 +201,7 @@ pub fn open_newest(directory: &Path, layouts: &'static [Layout]) -> Result<Opene
 }
 
 fn recognize(table: Table, map: &'static str, layouts: &'static [Layout]) -> Result<Opened, PinError> {
-    let info = table.info();
-    let layout = check_sizes(map, info.map_type, info.key_size, info.value_size, layouts)?;
+    let layout = layout_of(map, table.info(), layouts)?;
     Ok(Opened { table, layout })
 }
 

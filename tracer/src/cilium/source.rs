@@ -63,6 +63,8 @@ pub enum Why {
     NotADirectory,
     /// No agent keeps its state here: neither endpoints nor the agent's files.
     NoState,
+    /// We may not look.
+    Forbidden,
     Unreadable(String),
 }
 
@@ -76,6 +78,7 @@ impl fmt::Display for Why {
             }
             Self::NotADirectory => f.write_str("is not a directory"),
             Self::NoState => f.write_str("holds no state of a Cilium agent"),
+            Self::Forbidden => f.write_str("cannot be read: permission denied"),
             Self::Unreadable(error) => write!(f, "cannot be read: {error}"),
         }
     }
@@ -255,6 +258,7 @@ fn why_not(error: io::Error) -> Why {
     match error.kind() {
         io::ErrorKind::NotFound => Why::Absent,
         io::ErrorKind::NotADirectory => Why::NotADirectory,
+        io::ErrorKind::PermissionDenied => Why::Forbidden,
         _ => Why::Unreadable(error.to_string()),
     }
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use tracer_common::id::MapId;
+
 use crate::kernel::bpf::{ENOTSUPP, MapInfo, ReadOnlyMap};
 
 /// Memory for one batch, unless one entry needs more.
@@ -37,9 +39,20 @@ pub enum Walk {
 /// Sees one entry after the other.
 pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
+/// Sees one batch after the other: keys, values, how many of each are filled.
+type BatchVisitor<'a> = dyn FnMut(&[u8], &[u8], usize) -> ControlFlow<()> + 'a;
+
 impl Table {
     pub fn open(path: &Path) -> io::Result<Self> {
-        let map = ReadOnlyMap::open_pin(path)?;
+        Self::new(ReadOnlyMap::open_pin(path)?)
+    }
+
+    /// Opens a map that another map holds (needs CAP_SYS_ADMIN).
+    pub fn open_id(id: MapId) -> io::Result<Self> {
+        Self::new(ReadOnlyMap::open_id(id)?)
+    }
+
+    fn new(map: ReadOnlyMap) -> io::Result<Self> {
         let info = map.info()?;
         let value_bytes = value_bytes(&info)?;
         Ok(Self { map, info, value_bytes })
@@ -64,14 +77,35 @@ impl Table {
 
     /// Shows every entry to `visit`.
     pub fn for_each(&self, visit: &mut Visitor) -> io::Result<Walk> {
-        match self.walk_batches(visit)? {
+        let (key_size, value_size) = (self.info.key_size as usize, self.value_bytes);
+        let batches = self.walk_batches(&mut |keys, values, count| {
+            visit_all(keys, values, key_size, value_size, count, visit)
+        });
+        match batches? {
             Some(walk) => Ok(walk),
             None => self.walk_keys(visit),
         }
     }
 
-    /// `None`: the kernel has no batches for this type of map; nothing was visited.
-    fn walk_batches(&self, visit: &mut Visitor) -> io::Result<Option<Walk>> {
+    /// The number of entries, and whether the end was reached. Entries are not looked at.
+    pub fn count(&self) -> io::Result<(u64, Walk)> {
+        let mut entries = 0;
+        let batches = self.walk_batches(&mut |_, _, count| {
+            entries += count as u64;
+            ControlFlow::Continue(())
+        });
+        if let Some(walk) = batches? {
+            return Ok((entries, walk));
+        }
+        let walk = self.walk_keys(&mut |_, _| {
+            entries += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok((entries, walk))
+    }
+
+    /// Shows whole batches. `None`: the kernel has no batches for this type of map; nothing was visited.
+    fn walk_batches(&self, visit: &mut BatchVisitor) -> io::Result<Option<Walk>> {
         let (key_size, value_size) = (self.info.key_size as usize, self.value_bytes);
         let mut capacity = (BATCH_BYTES / (key_size + value_size)).clamp(16, 4096);
         let mut token = vec![0; key_size.max(size_of::<u32>())];
@@ -83,7 +117,7 @@ impl Table {
                 Ok(step) => {
                     first = false;
                     let filled = step.count as usize;
-                    if visit_all(&keys, &values, key_size, value_size, filled, visit).is_break() {
+                    if visit(&keys, &values, filled).is_break() {
                         return Ok(Some(Walk::Stopped));
                     }
                     if step.end {

@@ -2,17 +2,20 @@
 //! wrong with it. A file here holds one command; [`filters`] holds the flags that event commands share.
 //! Nothing here touches the system.
 
+pub mod ct;
 pub mod drops;
 pub mod duration;
 pub mod exit;
 pub mod filters;
 pub mod global;
+pub mod listing;
 
 use std::ffi::OsString;
 use std::fmt;
 
 use clap::{ArgMatches, Command};
 
+use ct::CtPlan;
 use drops::DropsPlan;
 use exit::Exit;
 use global::Global;
@@ -28,6 +31,7 @@ pub struct Invocation {
 #[derive(Clone, Debug)]
 pub enum Plan {
     Drops(Box<DropsPlan>),
+    Ct(Box<CtPlan>),
 }
 
 /// A command: its name, its arguments, and how to read them.
@@ -37,7 +41,8 @@ struct Entry {
 }
 
 /// All commands, in the order of `--help`.
-const COMMANDS: &[Entry] = &[Entry { command: drops::command, plan: drops::plan }];
+const COMMANDS: &[Entry] =
+    &[Entry { command: drops::command, plan: drops::plan }, Entry { command: ct::command, plan: ct::plan }];
 
 /// The arguments mean nothing that can be done; the text is complete but for the leading `error: `.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

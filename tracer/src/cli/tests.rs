@@ -16,6 +16,7 @@ fn try_parse(line: &str) -> Result<Invocation, Refusal> {
 fn drops(line: &str) -> DropsPlan {
     match try_parse(line).unwrap_or_else(|refusal| panic!("{line}: {refusal}")).plan {
         Plan::Drops(plan) => *plan,
+        other => panic!("{line}: {other:?}"),
     }
 }
 

@@ -1,10 +1,13 @@
 //! Just enough JSON writing, straight into a byte buffer: no tree, no allocation.
 
+use std::net::IpAddr;
+
 use super::escape;
+use super::listing::value;
 
 /// The members of one JSON object in the making. Methods named after a type leave out zero and empty values,
 /// as the proto3 JSON mapping does; `always_` ones do not.
-pub(super) struct Object<'a> {
+pub struct Object<'a> {
     out: &'a mut Vec<u8>,
 }
 
@@ -75,6 +78,24 @@ impl<'a> Object<'a> {
         if value != 0 {
             quoted(self.key(key), |out| hexadecimal(out, value));
         }
+    }
+
+    pub fn always_address(&mut self, key: &str, ip: IpAddr) {
+        quoted(self.key(key), |out| value::address(out, ip));
+    }
+
+    /// Bytes as they lie in memory, as a string of hexadecimal digits.
+    pub fn bytes(&mut self, key: &str, bytes: &[u8]) {
+        quoted(self.key(key), |out| value::hex_bytes(out, bytes));
+    }
+
+    /// A string that needs no escaping, written by `value`.
+    pub fn plain(&mut self, key: &str, value: impl FnOnce(&mut Vec<u8>)) {
+        quoted(self.key(key), value);
+    }
+
+    pub fn null(&mut self, key: &str) {
+        self.key(key).extend_from_slice(b"null");
     }
 
     #[inline]

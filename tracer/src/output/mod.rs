@@ -2,7 +2,7 @@
 //! `io::Write`; knows no tap, no map and no clock. Words for Cilium's numbers come from the pure tables of
 //! [`crate::cilium`].
 //!
-//! [`Printer`] is the way in for events; [`summary`] and [`banner`] are for stderr.
+//! [`Printer`] is the way in for events, [`listing`] for map entries; [`summary`] and [`banner`] are for stderr.
 
 pub mod banner;
 pub mod color;
@@ -10,6 +10,7 @@ mod dict;
 pub mod escape;
 mod flow_json;
 mod json;
+pub mod listing;
 pub mod lost;
 pub mod options;
 mod packet;
@@ -19,6 +20,7 @@ mod table;
 mod text;
 pub mod time;
 mod tracer_json;
+pub mod usage;
 mod uuid;
 
 pub use printer::{Node, Printer, is_closed_pipe};

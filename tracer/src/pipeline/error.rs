@@ -15,11 +15,17 @@ pub enum RunError {
     Source(Refusal),
     #[error("no Cilium on this node: no bpffs with tc/globals/cilium_* found{0}")]
     NoCilium(String),
+    #[error("`{0}`: permission denied; need: root, or CAP_BPF and the right to read there")]
+    NotPermitted(String),
+    #[error("cannot list the pinned maps: {0}")]
+    Pins(io::Error),
+    #[error("{0}")]
+    NoMap(String),
     #[error("cannot start `{command}`: {source}")]
     Command { command: String, source: io::Error },
     #[error("cannot write `{path}`: {source}")]
     ReadyFile { path: String, source: io::Error },
-    #[error("cannot write events: {0}")]
+    #[error("cannot write the output: {0}")]
     Output(io::Error),
     #[error("cannot set up the run: {0}")]
     Setup(#[from] io::Error),
@@ -32,12 +38,18 @@ impl From<BtfError> for RunError {
 }
 
 impl RunError {
-    pub const fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
             Self::Probe(ProbeError::NotPermitted(_) | ProbeError::Lockdown) => Exit::NotPermitted,
             Self::Probe(_) => Exit::NoKernelFeature,
             Self::NoCilium(_) => Exit::NoCilium,
+            Self::NotPermitted(_) => Exit::NotPermitted,
+            Self::Pins(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied) => {
+                Exit::NotPermitted
+            }
             Self::Source(_)
+            | Self::Pins(_)
+            | Self::NoMap(_)
             | Self::Command { .. }
             | Self::ReadyFile { .. }
             | Self::Output(_)

@@ -1,0 +1,100 @@
+//! Maps by the name of their pin, for commands that list and count: those of the live node, and whatever else
+//! can answer for a node. Nothing is decoded here.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tracer_common::id::MapId;
+
+use super::pins;
+use super::table::{Table, Visitor, Walk};
+use crate::kernel::bpf::MapInfo;
+
+/// One map, open for reading.
+pub trait MapRead {
+    fn info(&self) -> &MapInfo;
+
+    /// Bytes of a value as look-ups give it; for per-CPU maps all CPUs' values, each rounded up to 8 bytes.
+    fn value_bytes(&self) -> usize;
+
+    /// Copies the value of `key` into `value`; false if there is none. Sizes must be those of the map.
+    fn lookup(&self, key: &[u8], value: &mut [u8]) -> io::Result<bool>;
+
+    /// Shows every entry to `visit`.
+    fn for_each(&self, visit: &mut Visitor) -> io::Result<Walk>;
+
+    /// The number of entries, and whether it is all of them.
+    fn count(&self) -> io::Result<(u64, Walk)>;
+}
+
+/// The maps of one node.
+pub trait MapSource {
+    /// Names of all pins of Cilium, sorted.
+    fn names(&self) -> io::Result<Vec<String>>;
+
+    /// Opens the map behind a pin; [`io::ErrorKind::NotFound`] if there is no such pin.
+    fn open(&self, name: &str) -> io::Result<Box<dyn MapRead>>;
+
+    /// Opens a map that another map holds.
+    fn open_inner(&self, id: MapId) -> io::Result<Box<dyn MapRead>>;
+
+    /// The id of the map that is behind the pin now; `None`: there is no such pin.
+    fn current_id(&self, name: &str) -> io::Result<Option<MapId>>;
+}
+
+impl MapRead for Table {
+    fn info(&self) -> &MapInfo {
+        self.info()
+    }
+
+    fn value_bytes(&self) -> usize {
+        self.value_bytes()
+    }
+
+    fn lookup(&self, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
+        self.lookup(key, value)
+    }
+
+    fn for_each(&self, visit: &mut Visitor) -> io::Result<Walk> {
+        self.for_each(visit)
+    }
+
+    fn count(&self) -> io::Result<(u64, Walk)> {
+        self.count()
+    }
+}
+
+/// Maps pinned in a directory of a BPF file system.
+#[derive(Clone, Debug)]
+pub struct PinnedMaps {
+    directory: PathBuf,
+}
+
+impl PinnedMaps {
+    pub fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+}
+
+impl MapSource for PinnedMaps {
+    fn names(&self) -> io::Result<Vec<String>> {
+        pins::names(&self.directory)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn MapRead>> {
+        Ok(Box::new(Table::open(&self.directory.join(name))?))
+    }
+
+    fn open_inner(&self, id: MapId) -> io::Result<Box<dyn MapRead>> {
+        Ok(Box::new(Table::open_id(id)?))
+    }
+
+    fn current_id(&self, name: &str) -> io::Result<Option<MapId>> {
+        let path = self.directory.join(name);
+        if !fs::exists(&path)? {
+            return Ok(None);
+        }
+        Ok(Some(Table::open(&path)?.info().id))
+    }
+}

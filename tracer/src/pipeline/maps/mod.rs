@@ -1,0 +1,166 @@
+//! What all commands on maps share: find the node, open its maps one by one, walk them, and tell what went
+//! wrong with each without harming the others. A file here runs one command.
+//!
+//! A command does [`MapNode::open`], then for each of its maps [`Maps::map`] and [`Maps::walk`] (or
+//! [`Maps::count`]), and ends with [`Maps::exit`]. Lines for the user are printed at once, on stderr.
+
+pub mod ct;
+mod report;
+
+use std::io;
+use std::time::Instant;
+
+use crate::cilium::maps::{MapRead, MapSource, PinnedMaps};
+use crate::cilium::node::{NodeView, Notice};
+use crate::cilium::pins::{Change, PinError};
+use crate::cilium::source::{self, Wanted, Why};
+use crate::cilium::table::{Visitor, Walk};
+use crate::cli::exit::Exit;
+use crate::cli::global::Global;
+use crate::output::listing::progress::Progress;
+pub use report::Report;
+
+use super::RunError;
+
+/// A node that is known to have Cilium.
+pub struct MapNode {
+    /// Names for what the maps hold.
+    pub view: NodeView,
+    pub maps: Maps,
+}
+
+/// The maps, and the books on what could not be read of them.
+pub struct Maps {
+    source: Box<dyn MapSource>,
+    pub report: Report,
+    progress: Progress,
+}
+
+/// A map that is open, under the name of its pin.
+pub struct OpenMap {
+    pub name: String,
+    pub map: Box<dyn MapRead>,
+}
+
+impl MapNode {
+    /// Finds the node. `progress`: see [`Progress::new`].
+    pub fn open(global: &Global, progress: bool) -> Result<Self, RunError> {
+        let wanted = Wanted {
+            bpffs: global.bpffs.clone(),
+            state_dir: global.state_dir.clone(),
+            host_root: global.host_root.clone(),
+            host_root_hint: std::env::var_os(source::HOST_ROOT_VARIABLE).map(Into::into),
+        };
+        let found = source::find(&wanted).map_err(RunError::Source)?;
+        let Some(globals) = &found.globals else { return Err(no_maps(&found)) };
+        let source = Box::new(PinnedMaps::new(globals));
+        let mut view = NodeView::new(found, Instant::now());
+        view.take_notices().iter().filter(|notice| is_telling(notice)).for_each(tell);
+        let maps =
+            Maps { source, report: Report::default(), progress: Progress::new(progress && !global.quiet) };
+        Ok(Self { view, maps })
+    }
+}
+
+fn no_maps(found: &source::NodeSource) -> RunError {
+    let forbidden = found.refused.iter().find(|refusal| refusal.why == Why::Forbidden);
+    match forbidden {
+        Some(refusal) => RunError::NotPermitted(refusal.path.display().to_string()),
+        None => {
+            let refused: Vec<String> = found.refused.iter().map(ToString::to_string).collect();
+            RunError::NoCilium(format!(" ({})", refused.join("; ")))
+        }
+    }
+}
+
+/// Maps that naming would like to have and that are not there, or not readable, are told by the commands
+/// that need them.
+fn is_telling(notice: &Notice) -> bool {
+    !matches!(notice, Notice::Map(Change::Refused(PinError::Absent { .. } | PinError::Open { .. })))
+}
+
+fn tell(notice: &Notice) {
+    tracing::warn!("{notice}");
+}
+
+impl Maps {
+    /// Names of all pins of Cilium, sorted.
+    pub fn names(&self) -> Result<Vec<String>, RunError> {
+        self.source.names().map_err(RunError::Pins)
+    }
+
+    /// Opens a map. `None`: it is not pinned, or it cannot be opened, which is told.
+    pub fn map(&mut self, name: &str) -> Option<OpenMap> {
+        match self.source.open(name) {
+            Ok(map) => Some(OpenMap { name: name.to_owned(), map }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                self.report.unreadable(name, &error);
+                None
+            }
+        }
+    }
+
+    /// Opens the map with this id, which `outer` holds. `None`: it is gone, or cannot be opened, which is told.
+    pub fn inner(&mut self, outer: &str, key: u32, id: tracer_common::id::MapId) -> Option<OpenMap> {
+        let name = format!("{outer}[{key}]");
+        match self.source.open_inner(id) {
+            Ok(map) => Some(OpenMap { name, map }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                self.report.unreadable(&name, &error);
+                None
+            }
+        }
+    }
+
+    /// Shows every entry to `visit`; errors, an end that was not reached, and a map that was replaced or
+    /// removed meanwhile are told.
+    pub fn walk(&mut self, open: &OpenMap, visit: &mut Visitor) {
+        let progress = &mut self.progress;
+        progress.on(&open.name);
+        let walk = open.map.for_each(&mut |key, value| {
+            progress.step();
+            visit(key, value)
+        });
+        self.walked(open, walk);
+    }
+
+    /// The number of entries; what went wrong is told. `None`: the map cannot be read.
+    pub fn count(&mut self, open: &OpenMap) -> Option<u64> {
+        match open.map.count() {
+            Ok((entries, walk)) => {
+                self.walked(open, Ok(walk));
+                Some(entries)
+            }
+            Err(error) => {
+                self.walked(open, Err(error));
+                None
+            }
+        }
+    }
+
+    fn walked(&mut self, open: &OpenMap, walk: io::Result<Walk>) {
+        match walk {
+            Ok(Walk::Stopped) => return self.report.read(),
+            Ok(Walk::Complete) => self.report.read(),
+            Ok(Walk::GaveUp) => self.report.restless(&open.name),
+            Err(error) => return self.report.unreadable(&open.name, &error),
+        }
+        if open.name.ends_with(']') {
+            return;
+        }
+        let id = open.map.info().id;
+        match self.source.current_id(&open.name) {
+            Ok(Some(now)) if now == id => {}
+            Ok(Some(now)) => self.report.replaced(&open.name, id, now),
+            Ok(None) => self.report.removed(&open.name),
+            Err(error) => tracing::debug!(map = open.name, %error, "cannot look at the pin again"),
+        }
+    }
+
+    /// How the command ended, as far as reading goes.
+    pub fn exit(&self) -> Exit {
+        self.report.exit()
+    }
+}
