@@ -3,9 +3,10 @@
 
 mod binary;
 mod node_view;
+mod pretend_node;
 mod real_node;
 
 use crate::runner::Test;
 
 /// In the order in which they run.
-pub const ALL: &[&[Test]] = &[binary::TESTS, node_view::TESTS, real_node::TESTS];
+pub const ALL: &[&[Test]] = &[binary::TESTS, node_view::TESTS, pretend_node::TESTS, real_node::TESTS];
