@@ -2,11 +2,36 @@
 //! [`ALL`]; the functions fail by an error or a panic.
 
 mod binary;
+mod coexistence;
+mod drops_accounting;
+mod drops_bad_input;
+mod drops_expected;
+mod drops_json;
+mod drops_jsonpb;
+mod drops_no_cilium;
+mod drops_stop;
+mod drops_taps;
+mod footprint;
 mod node_view;
 mod pretend_node;
 mod real_node;
+mod support;
 
 use crate::runner::Test;
 
 /// In the order in which they run.
-pub const ALL: &[&[Test]] = &[binary::TESTS, node_view::TESTS, pretend_node::TESTS, real_node::TESTS];
+pub const ALL: &[&[Test]] = &[
+    binary::TESTS,
+    node_view::TESTS,
+    pretend_node::TESTS,
+    real_node::TESTS,
+    drops_json::TESTS,
+    drops_jsonpb::TESTS,
+    drops_taps::TESTS,
+    drops_stop::TESTS,
+    drops_no_cilium::TESTS,
+    drops_bad_input::TESTS,
+    drops_accounting::TESTS,
+    coexistence::TESTS,
+    footprint::TESTS,
+];

@@ -40,6 +40,7 @@ impl<W: Write> Reader<W> {
     /// everything they sent has been dealt with.
     pub fn run(mut self, bell: &OwnedFd) -> Self {
         let mut logger = if self.debug { self.probe.logger() } else { None };
+        self.tell_notices();
         let mut next_upkeep = Instant::now() + UPKEEP;
         let mut next_accounts = self.completeness.map(|every| Instant::now() + every);
         while self.wait(bell, next_upkeep) {
@@ -95,13 +96,18 @@ impl<W: Write> Reader<W> {
         taken
     }
 
-    /// The agent may have replaced maps or been upgraded, and the wall clock may have been set.
-    fn look_after(&mut self) {
-        let stage = &mut self.chain.stage;
-        stage.namer.settings.wall_offset_ns = WallOffset::now().0;
-        for notice in stage.view.take_notices() {
+    /// What the node's maps and files cannot tell, also in a run of less than a second.
+    fn tell_notices(&mut self) {
+        for notice in self.chain.stage.view.take_notices() {
             tracing::warn!("{notice}");
         }
+    }
+
+    /// The agent may have replaced maps or been upgraded, and the wall clock may have been set.
+    fn look_after(&mut self) {
+        self.tell_notices();
+        let stage = &mut self.chain.stage;
+        stage.namer.settings.wall_offset_ns = WallOffset::now().0;
         let releases = stage.view.releases().releases();
         if releases != stage.files.known {
             stage.files.known = releases;
@@ -134,5 +140,6 @@ impl<W: Write> Reader<W> {
         self.probe.detach();
         while self.read() > 0 {}
         self.chain.finish();
+        self.tell_notices();
     }
 }
