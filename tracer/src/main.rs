@@ -1,9 +1,10 @@
 //! The program: reads the command line, runs the command, turns errors into one line and an exit code.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use tracer::cli::{self, Plan};
+use tracer::output::color::{self, ColorChoice, ColorEnv};
 use tracer::pipeline;
 
 fn main() -> ExitCode {
@@ -11,10 +12,11 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(refusal) => return refuse(&refusal),
     };
-    log_to_stderr(invocation.global.debug, invocation.global.quiet);
+    let global = &invocation.global;
+    log_to_stderr(global.debug, global.quiet, global.color);
     let result = match invocation.plan {
-        Plan::Drops(plan) => pipeline::drops::run(&invocation.global, *plan),
-        Plan::Ct(plan) => pipeline::maps::ct::run(&invocation.global, *plan),
+        Plan::Drops(plan) => pipeline::drops::run(global, *plan),
+        Plan::Ct(plan) => pipeline::maps::ct::run(global, *plan),
     };
     match result {
         Ok(exit) => exit.into(),
@@ -36,7 +38,7 @@ fn refuse(refusal: &cli::Refusal) -> ExitCode {
 }
 
 /// Warnings unless `-q`, everything with `-D`; `RUST_LOG` overrides both.
-fn log_to_stderr(debug: bool, quiet: bool) {
+fn log_to_stderr(debug: bool, quiet: bool, choice: ColorChoice) {
     let default = match (debug, quiet) {
         (true, _) => "tracer=debug,tracer_ebpf=debug,warn",
         (false, true) => "error",
@@ -46,6 +48,7 @@ fn log_to_stderr(debug: bool, quiet: bool) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(color::decide(choice, &ColorEnv::from_process(), std::io::stderr().is_terminal()))
         .with_target(debug)
         .without_time()
         .init();
