@@ -27,7 +27,7 @@ use crate::kernel::btf::Btf;
 use crate::kernel::clock::WallOffset;
 use crate::kernel::drop_reason::DropReasons;
 use crate::kernel::names::RunningKernel;
-use crate::kernel::rights;
+use crate::kernel::{memory, rights};
 use crate::output::banner::{Banner, TapLine, TapStatus};
 use crate::output::color::{self, ColorEnv};
 use crate::output::{Node, Printer};
@@ -57,6 +57,7 @@ async fn follow(global: &Global, mut plan: DropsPlan) -> Result<Exit, RunError> 
     );
     let probe = Probe::start(&probe_plan(&plan, global, &pushed, view.events_map()), &btf, &reasons)?;
     drop(btf);
+    memory::give_back();
     let kernel = RunningKernel::new(reasons);
     if !global.quiet {
         banner(&probe, &plan, &pushed, &view).write(&mut io::stderr().lock())?;
