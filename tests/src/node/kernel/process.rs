@@ -1,13 +1,15 @@
 //! The command that runs on the node: started in its namespaces, killed with us, told to stop in time.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, chdir, getpid, getppid, kill_process, set_parent_process_death_signal};
 
 use super::space::NodeSpace;
 
@@ -90,6 +92,7 @@ struct Received {
 pub fn into_space<'a>(command: &'a mut Command, space: &NodeSpace) -> io::Result<&'a mut Command> {
     let space = space.try_clone()?;
     let parent = getpid();
+    let directory = CString::new(std::env::current_dir()?.into_os_string().into_vec())?;
     let enter = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         if getppid() != Some(parent) {
@@ -97,7 +100,9 @@ pub fn into_space<'a>(command: &'a mut Command, space: &NodeSpace) -> io::Result
         }
         // A shell that starts us in the background has SIGINT ignored; the command is stopped by it.
         default_signals();
-        space.enter_single_threaded()
+        space.enter_single_threaded()?;
+        // Entering a mount namespace leads to `/`.
+        Ok(chdir(directory.as_c_str())?)
     };
     // SAFETY: between fork and exec `enter` makes system calls only; it takes no lock and, but for an error
     // text after the parent's death, allocates nothing.
