@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::drops_expected::{check_sent, compare, counts, expected, is_ciliums, places};
-use super::support::{Scene, growth, kernel_version};
+use super::support::{Scene, growth, kernel_version, patience};
 use crate::node::cast::{CLIENT, Pod, SERVER};
 use crate::node::{Generation, Node};
 use crate::runner::Outcome;
@@ -177,6 +177,8 @@ fn filters_agree_with_the_traffic() -> Result<Outcome> {
         ),
         (&["--verdict", "FORWARDED"], |_| false),
     ];
+    // Some tracers at once slow an emulated machine to a crawl.
+    let filters = &filters[..if patience() > 1 { 3 } else { filters.len() }];
     let tracers = filters.iter().map(|(arguments, _)| {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["-o", "json"]).collect();
         scene.start(&arguments)
@@ -188,7 +190,7 @@ fn filters_agree_with_the_traffic() -> Result<Outcome> {
         let run = tracer.stop()?;
         run.expect_code(0).with_context(|| format!("{arguments:?}"))?;
         let found = counts(&run.events()?)?;
-        compare(&format!("{arguments:?}"), &found, &expected(1, keeps))?;
+        compare(&format!("{arguments:?}"), &found, &expected(1, *keeps))?;
         run.summary()?.expect_complete(dropped).with_context(|| format!("{arguments:?}"))?;
     }
     Ok(Outcome::Passed)
