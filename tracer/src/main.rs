@@ -17,6 +17,13 @@ fn main() -> ExitCode {
     let result = match invocation.plan {
         Plan::Drops(plan) => pipeline::drops::run(global, *plan),
         Plan::Ct(plan) => pipeline::maps::ct::run(global, *plan),
+        Plan::Policy(plan) => pipeline::maps::policy::run(global, &plan),
+        Plan::Ipcache(plan) => pipeline::maps::ipcache::run(global, &plan),
+        Plan::Endpoints(plan) => pipeline::maps::endpoints::run(global, &plan),
+        Plan::Identity(plan) => pipeline::maps::identity::run(global, &plan),
+        Plan::Nodes(plan) => pipeline::maps::nodes::run(global, &plan),
+        Plan::Metrics(plan) => pipeline::maps::metrics::run(global, &plan),
+        Plan::Maps(plan) => pipeline::maps::pinned::run(global, &plan),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -12,6 +12,7 @@ mod drops_no_cilium;
 mod drops_stop;
 mod drops_taps;
 mod footprint;
+mod maps;
 mod node_view;
 mod pretend_node;
 mod real_node;
@@ -25,6 +26,7 @@ pub const ALL: &[&[Test]] = &[
     node_view::TESTS,
     pretend_node::TESTS,
     real_node::TESTS,
+    maps::TESTS,
     drops_json::TESTS,
     drops_jsonpb::TESTS,
     drops_taps::TESTS,

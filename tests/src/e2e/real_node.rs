@@ -39,16 +39,21 @@ fn recording() -> Option<PathBuf> {
     path.join("maps/maps.json").exists().then_some(path)
 }
 
+/// The recording, and what is needed to make a node of it; else the reason for skipping.
+pub(super) fn recording_or_why_not() -> Result<PathBuf, String> {
+    let recording = recording().ok_or_else(|| format!("no recorded node: set {VARIABLE} to its folder"))?;
+    match Command::new("python3").arg("--version").output() {
+        Ok(_) => Ok(recording),
+        Err(_) => Err("python3 is needed to re-create the maps of the recorded node".to_owned()),
+    }
+}
+
 /// Runs `check` on the node, in namespaces of its own. The path is that of the vendor tool's listings.
 fn on_node(check: impl FnOnce(&mut NodeView, &Path) -> Result<()> + Send) -> Result<Outcome> {
-    let Some(recording) = recording() else {
-        return Ok(Outcome::NotPossible(format!("no recorded node: set {VARIABLE} to its folder")));
+    let recording = match recording_or_why_not() {
+        Ok(recording) => recording,
+        Err(why) => return Ok(Outcome::NotPossible(why)),
     };
-    if Command::new("python3").arg("--version").output().is_err() {
-        return Ok(Outcome::NotPossible(
-            "python3 is needed to re-create the maps of the recorded node".to_owned(),
-        ));
-    }
     NodeSpace::create()?.run(|| {
         pin_maps(&recording)?;
         let wanted = Wanted {
@@ -64,7 +69,7 @@ fn on_node(check: impl FnOnce(&mut NodeView, &Path) -> Result<()> + Send) -> Res
     Ok(Outcome::Passed)
 }
 
-fn pin_maps(recording: &Path) -> Result<()> {
+pub(super) fn pin_maps(recording: &Path) -> Result<()> {
     let output = Command::new("python3")
         .arg(recording.join("pinmaps.py"))
         .arg(recording.join("maps"))
@@ -75,21 +80,21 @@ fn pin_maps(recording: &Path) -> Result<()> {
     Ok(())
 }
 
-fn listing(tool: &Path, name: &str) -> Result<Value> {
+pub(super) fn listing(tool: &Path, name: &str) -> Result<Value> {
     let path = tool.join(name);
     let text = std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
     serde_json::from_slice(&text).with_context(|| format!("`{}` is not JSON", path.display()))
 }
 
 /// `{"key": ["text"]}`, the form of the tool's map listings.
-fn rows(listing: &Value) -> Result<BTreeMap<String, String>> {
+pub(super) fn rows(listing: &Value) -> Result<BTreeMap<String, String>> {
     let object = listing.as_object().context("not an object")?;
     let row = |(key, value): (&String, &Value)| Some((key.clone(), value.get(0)?.as_str()?.to_owned()));
     object.iter().map(row).collect::<Option<_>>().context("a row is not a list of texts")
 }
 
 /// The word after `name=` in `text`.
-fn word<'a>(text: &'a str, name: &str) -> Result<&'a str> {
+pub(super) fn word<'a>(text: &'a str, name: &str) -> Result<&'a str> {
     let rest = text.split(name).nth(1).with_context(|| format!("no `{name}` in `{text}`"))?;
     Ok(rest.split([' ', ',']).next().unwrap_or(rest))
 }

@@ -28,6 +28,11 @@ const AGGREGATES: [(u32, &str); 4] = [
     (14, "aggregate-remote-node"),
 ];
 
+/// The numbers that may have a fixed meaning: reserved and well-known.
+pub fn fixed() -> impl Iterator<Item = Identity> {
+    (1..128).map(Identity)
+}
+
 /// The name of a reserved identity without `reserved:`.
 pub fn reserved_name(identity: Identity, releases: ReleaseRange) -> Option<&'static str> {
     reserved(identity).and_then(|labels| labels.first().copied()).or_else(|| recent(identity, releases))

@@ -38,6 +38,22 @@ pub struct IpcacheEntry {
     pub flags: u8,
 }
 
+impl IpcacheEntry {
+    /// The address lies in the prefix.
+    pub fn covers(&self, ip: IpAddr) -> bool {
+        let bits = u32::from(self.prefix_length);
+        match (self.address, ip) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                (net.to_bits() ^ ip.to_bits()).checked_shr(32 - bits.min(32)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                (net.to_bits() ^ ip.to_bits()).checked_shr(128 - bits.min(128)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Decodes an entry of either generation, told apart by the value's size, which the pin's name has already
 /// vouched for. `None`: impossible bits.
 pub fn decode(key: &[u8], value: &[u8]) -> Option<IpcacheEntry> {
@@ -151,6 +167,32 @@ mod tests {
         assert_eq!((old.address, old.prefix_length, old.identity), (IP, 32, Identity(50002)));
         assert_eq!(old.tunnel_endpoint, Some("192.0.2.20".parse().unwrap()));
         assert_eq!(IpcacheEntry { flags: 0, ..new }, old);
+    }
+
+    #[test]
+    fn a_prefix_covers_the_addresses_of_its_network() {
+        let entry = |address: &str, prefix_length| IpcacheEntry {
+            address: address.parse().unwrap(),
+            prefix_length,
+            cluster_id: 0,
+            identity: Identity(1),
+            tunnel_endpoint: None,
+            encrypt_key: 0,
+            flags: 0,
+        };
+        for (address, bits, ip, expected) in [
+            ("10.0.0.0", 8, "10.255.0.1", true),
+            ("10.0.0.0", 8, "11.0.0.1", false),
+            ("0.0.0.0", 0, "255.255.255.255", true),
+            ("10.0.0.1", 32, "10.0.0.1", true),
+            ("10.0.0.1", 32, "10.0.0.2", false),
+            ("::", 0, "fd00::1", true),
+            ("::", 0, "10.0.0.1", false),
+            ("fd00::", 16, "fd00:ffff::", true),
+            ("fd00::1", 128, "fd00::2", false),
+        ] {
+            assert_eq!(entry(address, bits).covers(ip.parse().unwrap()), expected, "{address}/{bits} {ip}");
+        }
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub trait MapRead {
 
     /// The number of entries, and whether it is all of them.
     fn count(&self) -> io::Result<(u64, Walk)>;
+
+    /// Bytes of memory that the kernel charges for it; `None`: nobody tells.
+    fn memory_bytes(&self) -> Option<u64>;
 }
 
 /// The maps of one node.
@@ -62,6 +65,10 @@ impl MapRead for Table {
 
     fn count(&self) -> io::Result<(u64, Walk)> {
         self.count()
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        self.memory_bytes()
     }
 }
 

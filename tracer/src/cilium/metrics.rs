@@ -64,7 +64,7 @@ impl MetricsSnapshot {
     }
 
     /// A key that is shown twice counts once: the later value stands.
-    fn add(&mut self, key: &[u8], values: &[u8]) {
+    pub fn add(&mut self, key: &[u8], values: &[u8]) {
         let Ok(key) = MetricsKey::read_from_bytes(key) else { return };
         let row = MetricsRow { reason: key.reason, direction: key.direction(), place: key.place() };
         self.rows.insert(row, sum(values));
@@ -72,6 +72,11 @@ impl MetricsSnapshot {
 
     pub fn rows(&self) -> impl Iterator<Item = (&MetricsRow, &Count)> {
         self.rows.iter()
+    }
+
+    /// What a row counted; zero if there is no such row.
+    pub fn count(&self, row: &MetricsRow) -> Count {
+        self.rows.get(row).copied().unwrap_or_default()
     }
 
     /// Whether the keys carry files and lines (1.16 and newer); `None` without any row.
@@ -107,6 +112,11 @@ impl MetricsSnapshot {
             total
         })
     }
+}
+
+/// The key has the right size, and bits that no release writes are zero.
+pub fn is_sound(key: &[u8]) -> bool {
+    MetricsKey::read_from_bytes(key).is_ok_and(|key| key.dir == key.direction() && key.reserved == [0; 3])
 }
 
 /// One value per CPU, each of a size that needs no padding.

@@ -5,17 +5,24 @@
 //! and `table` open and walk maps for them, `maps` for everybody who lists, `ipcache` and `lxc` decode; `state` reads the agent's files.
 //! `reason`, `file`, `ext_error`, `identity` and `release` are Cilium's numbers in words.
 
+pub mod catalogue;
 pub mod ct;
 pub mod endpoints;
 pub mod ext_error;
 pub mod file;
+#[cfg(test)]
+mod hex;
 pub mod identity;
 pub mod ipcache;
 pub mod lxc;
+pub mod map_type;
 pub mod maps;
 pub mod metrics;
 pub mod node;
+pub mod node_map;
 pub mod pins;
+pub mod policy;
+pub mod policystats;
 pub mod reason;
 pub mod release;
 pub mod source;

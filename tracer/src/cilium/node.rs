@@ -262,6 +262,20 @@ impl NodeView {
         std::mem::take(&mut self.notices)
     }
 
+    /// The identities that have labels here, without asking about each number.
+    pub fn named_identities(&self) -> Vec<Identity> {
+        let releases = self.releases.releases();
+        let fixed = identity::fixed().filter(|id| identity::labels(*id, releases, None).is_some());
+        let mut all: Vec<Identity> = fixed.collect();
+        if let Some(state) = &self.state {
+            all.extend(state.local_identities().keys());
+        }
+        all.extend(self.endpoints.iter().map(|endpoint| endpoint.identity));
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// Where the node was found.
     pub fn source(&self) -> &NodeSource {
         &self.source

@@ -67,6 +67,11 @@ impl Table {
         self.value_bytes
     }
 
+    /// Bytes of memory that the kernel charges for the map; `None` where it does not tell.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        self.map.memory_bytes()
+    }
+
     /// Copies the value of `key` into `value`; false if there is none. Sizes must be those of the map.
     pub fn lookup(&self, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
         if key.len() != self.info.key_size as usize || value.len() != self.value_bytes {

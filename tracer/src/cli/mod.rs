@@ -2,13 +2,23 @@
 //! wrong with it. A file here holds one command; [`filters`] holds the flags that event commands share.
 //! Nothing here touches the system.
 
+mod bpf_alias;
 pub mod ct;
 pub mod drops;
 pub mod duration;
+pub mod endpoint;
+pub mod endpoints;
 pub mod exit;
 pub mod filters;
 pub mod global;
+pub mod identity;
+pub mod ipcache;
 pub mod listing;
+pub mod maps;
+pub mod metrics;
+mod nodes;
+pub mod policy;
+mod rows;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -17,8 +27,16 @@ use clap::{ArgMatches, Command};
 
 use ct::CtPlan;
 use drops::DropsPlan;
+use endpoints::EndpointsPlan;
 use exit::Exit;
 use global::Global;
+use identity::IdentityPlan;
+use ipcache::IpcachePlan;
+use maps::MapsPlan;
+use metrics::MetricsPlan;
+use policy::PolicyPlan;
+
+use crate::output::listing::ListingOptions;
 
 /// A command line, understood.
 #[derive(Clone, Debug)]
@@ -32,6 +50,13 @@ pub struct Invocation {
 pub enum Plan {
     Drops(Box<DropsPlan>),
     Ct(Box<CtPlan>),
+    Policy(Box<PolicyPlan>),
+    Ipcache(Box<IpcachePlan>),
+    Endpoints(Box<EndpointsPlan>),
+    Identity(Box<IdentityPlan>),
+    Nodes(Box<ListingOptions>),
+    Metrics(Box<MetricsPlan>),
+    Maps(Box<MapsPlan>),
 }
 
 /// A command: its name, its arguments, and how to read them.
@@ -41,8 +66,18 @@ struct Entry {
 }
 
 /// All commands, in the order of `--help`.
-const COMMANDS: &[Entry] =
-    &[Entry { command: drops::command, plan: drops::plan }, Entry { command: ct::command, plan: ct::plan }];
+const COMMANDS: &[Entry] = &[
+    Entry { command: drops::command, plan: drops::plan },
+    Entry { command: ct::command, plan: ct::plan },
+    Entry { command: policy::command, plan: policy::plan },
+    Entry { command: ipcache::command, plan: ipcache::plan },
+    Entry { command: endpoints::command, plan: endpoints::plan },
+    Entry { command: identity::command, plan: identity::plan },
+    Entry { command: nodes::command, plan: nodes::plan },
+    Entry { command: metrics::command, plan: metrics::plan },
+    Entry { command: maps::command, plan: maps::plan },
+    Entry { command: bpf_alias::command, plan: bpf_alias::plan },
+];
 
 /// The arguments mean nothing that can be done; the text is complete but for the leading `error: `.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

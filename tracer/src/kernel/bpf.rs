@@ -232,6 +232,12 @@ impl ReadOnlyMap {
         }
     }
 
+    /// Bytes of memory that the kernel charges for the map; `None` where it does not tell.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.raw_fd())).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("memlock:"))?.trim().parse().ok()
+    }
+
     /// The descriptor, for aya's typed maps and for strace-minded readers.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         use std::os::fd::AsFd;
@@ -299,4 +305,43 @@ pub fn program_misses(program: BorrowedFd<'_>) -> io::Result<Option<u64>> {
     bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
     let told = attr.info_len as usize >= RECURSION_MISSES_AT + 8;
     Ok(told.then(|| info[RECURSION_MISSES_AT / 8]))
+}
+
+/// First part of `struct bpf_prog_info`.
+#[repr(C)]
+#[derive(Default)]
+struct RawProgramInfo {
+    /// Type, id, tag, sizes and places of code, load time.
+    unused: [u64; 6],
+    created_by_uid: u32,
+    nr_map_ids: u32,
+    map_ids: u64,
+    name: [u8; 16],
+}
+
+/// Maps of a program beyond which the rest is asked for in a second step.
+const FEW_MAPS: usize = 64;
+
+/// Ids of the maps that a loaded program uses.
+pub fn program_maps(program: BorrowedFd<'_>) -> io::Result<Vec<MapId>> {
+    let mut ids = vec![0u32; FEW_MAPS];
+    loop {
+        let mut info = RawProgramInfo {
+            nr_map_ids: ids.len() as u32,
+            map_ids: address_mut(ids.as_mut_slice()),
+            ..Default::default()
+        };
+        let mut attr = InfoAttr {
+            bpf_fd: program.as_raw_fd() as u32,
+            info_len: size_of::<RawProgramInfo>() as u32,
+            info: address_mut(&mut info),
+        };
+        bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
+        let used = info.nr_map_ids as usize;
+        let is_all = used <= ids.len();
+        ids.resize(used, 0);
+        if is_all {
+            return Ok(ids.into_iter().map(MapId).collect());
+        }
+    }
 }

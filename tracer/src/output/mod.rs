@@ -15,6 +15,7 @@ pub mod lost;
 pub mod options;
 mod packet;
 mod printer;
+pub mod rows;
 pub mod summary;
 mod table;
 mod text;

@@ -5,7 +5,16 @@
 //! [`Maps::count`]), and ends with [`Maps::exit`]. Lines for the user are printed at once, on stderr.
 
 pub mod ct;
+pub mod endpoints;
+pub mod identity;
+pub mod ipcache;
+pub mod metrics;
+mod newest;
+pub mod nodes;
+pub mod pinned;
+pub mod policy;
 mod report;
+mod who;
 
 use std::io;
 use std::time::Instant;
@@ -115,15 +124,17 @@ impl Maps {
     }
 
     /// Shows every entry to `visit`; errors, an end that was not reached, and a map that was replaced or
-    /// removed meanwhile are told.
-    pub fn walk(&mut self, open: &OpenMap, visit: &mut Visitor) {
+    /// removed meanwhile are told. False: it cannot be read.
+    pub fn walk(&mut self, open: &OpenMap, visit: &mut Visitor) -> bool {
         let progress = &mut self.progress;
         progress.on(&open.name);
         let walk = open.map.for_each(&mut |key, value| {
             progress.step();
             visit(key, value)
         });
+        let was_read = walk.is_ok();
         self.walked(open, walk);
+        was_read
     }
 
     /// The number of entries; what went wrong is told. `None`: the map cannot be read.

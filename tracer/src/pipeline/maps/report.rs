@@ -72,6 +72,11 @@ impl Report {
         self.incomplete || self.not_permitted > 0 || self.failed > 0
     }
 
+    /// Nothing went wrong so far.
+    pub fn is_clean(&self) -> bool {
+        self.exit() == Exit::Done
+    }
+
     pub fn exit(&self) -> Exit {
         match self {
             _ if !self.has_complaints() => Exit::Done,

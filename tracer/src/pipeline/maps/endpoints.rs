@@ -1,0 +1,69 @@
+//! `tracer endpoints list` and `tracer endpoints get`.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use tracer_common::id::EndpointId;
+
+use super::newest::Newest;
+use super::{MapNode, who};
+use crate::cilium::lxc::{self, LxcEntry};
+use crate::cilium::node::NodeView;
+use crate::cilium::pins;
+use crate::cli::endpoints::EndpointsPlan;
+use crate::cli::exit::Exit;
+use crate::cli::global::Global;
+use crate::model::endpoint::LocalEndpoint;
+use crate::output::listing::{ListFormat, Listing};
+use crate::output::rows::endpoint::{COLUMNS, EndpointRow, VENDOR_COLUMNS, VendorEndpointRow};
+use crate::pipeline::RunError;
+
+pub fn run(global: &Global, plan: &EndpointsPlan) -> Result<Exit, RunError> {
+    let options = &plan.listing;
+    let MapNode { view, mut maps } = MapNode::open(global, options.progress)?;
+    let wanted = plan.endpoint.as_ref().map(|name| who::id(name, &view)).transpose()?;
+    let is_vendor = options.format == ListFormat::Cilium;
+    let columns = if is_vendor { VENDOR_COLUMNS } else { COLUMNS };
+    let mut listing = Listing::new(io::stdout().lock(), options, columns);
+    match maps.required(&pins::LXC)? {
+        Newest::None => {}
+        Newest::Foreign(open) => maps.raw(&open, &mut listing),
+        Newest::Known(open) => maps.rows(&open, &mut listing, lxc::decode, |listing, entry| {
+            if is_wanted(entry, wanted) { show(listing, entry, &view) } else { ControlFlow::Continue(()) }
+        }),
+    }
+    if !is_vendor {
+        without_address(&mut listing, &view, wanted);
+    }
+    let rows = listing.finish().map_err(RunError::Output)?;
+    match (wanted, maps.exit()) {
+        (Some(id), Exit::Done) if rows == 0 => Err(RunError::NoMap(format!("no endpoint {id} on this node"))),
+        (_, exit) => Ok(exit),
+    }
+}
+
+fn is_wanted(entry: &LxcEntry, wanted: Option<EndpointId>) -> bool {
+    wanted.is_none_or(|id| entry.id == id && !entry.is_host())
+}
+
+fn show<W: io::Write>(listing: &mut Listing<W>, entry: &LxcEntry, view: &NodeView) -> ControlFlow<()> {
+    if listing.format() == ListFormat::Cilium {
+        return listing.row(&VendorEndpointRow(entry));
+    }
+    let endpoint = if entry.is_host() { None } else { view.endpoints().by_id(entry.id) };
+    listing.row(&EndpointRow { entry: Some(entry), endpoint: endpoint.map(|endpoint| &**endpoint) })
+}
+
+/// Endpoints that only the agent's files know: that of the host, and those that are gone or not yet there.
+fn without_address<W: io::Write>(listing: &mut Listing<W>, view: &NodeView, wanted: Option<EndpointId>) {
+    let in_map = |id| view.lxc_entries().iter().any(|entry| entry.id == id && !entry.is_host());
+    let is_missing = |e: &&Arc<LocalEndpoint>| !in_map(e.id) && wanted.is_none_or(|id| id == e.id);
+    let mut missing: Vec<_> = view.endpoints().iter().filter(is_missing).collect();
+    missing.sort_by_key(|endpoint| endpoint.id);
+    for endpoint in missing {
+        if listing.row(&EndpointRow { entry: None, endpoint: Some(endpoint) }).is_break() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `tracer maps` and `tracer maps dump`.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::os::fd::AsFd as _;
+
+use tracer_common::id::MapId;
+
+use super::{MapNode, Maps, OpenMap};
+use crate::cilium::catalogue::{self, Fields, Recognized, Shown, View};
+use crate::cilium::map_type::MapType;
+use crate::cli::exit::Exit;
+use crate::cli::global::Global;
+use crate::cli::maps::MapsPlan;
+use crate::kernel::bpf;
+use crate::output::listing::{Listing, ListingOptions, RawEntry};
+use crate::output::rows::entry::{self, EntryRow};
+use crate::output::rows::pinned::{self, PinnedRow};
+use crate::pipeline::RunError;
+
+pub fn run(global: &Global, plan: &MapsPlan) -> Result<Exit, RunError> {
+    match plan {
+        MapsPlan::List(listing) => list(global, listing),
+        MapsPlan::Dump { map, raw, listing } => dump(global, map, *raw, listing),
+    }
+}
+
+fn list(global: &Global, options: &ListingOptions) -> Result<Exit, RunError> {
+    let MapNode { mut maps, .. } = MapNode::open(global, options.progress)?;
+    let users = Users::read();
+    let mut pinned = HashSet::new();
+    let mut listing = Listing::new(io::stdout().lock(), options, pinned::COLUMNS);
+    for name in maps.names()? {
+        let Some(open) = maps.map(&name) else { continue };
+        pinned.insert(open.map.info().id);
+        if show(&mut maps, &mut listing, &open, users.as_ref()).is_break() {
+            break;
+        }
+    }
+    listing.finish().map_err(RunError::Output)?;
+    match &users {
+        Some(users) if options.limit.is_none() => users.tell_left_behind(&pinned),
+        Some(_) => {}
+        None => tracing::warn!("which maps are in use is not known: that needs CAP_SYS_ADMIN"),
+    }
+    Ok(maps.exit())
+}
+
+fn show<W: io::Write>(
+    maps: &mut Maps,
+    listing: &mut Listing<W>,
+    open: &OpenMap,
+    users: Option<&Users>,
+) -> std::ops::ControlFlow<()> {
+    let info = open.map.info();
+    let (known, shown_by) = match catalogue::recognize(&open.name, info) {
+        Recognized::Known(map) => (true, shown_by(map.shown)),
+        Recognized::Unknown => (false, DUMP),
+        Recognized::Sizes(text) => {
+            maps.report.unknown(format_args!("map `{}`: {text}", open.name));
+            (false, DUMP)
+        }
+    };
+    let entries = if MapType(info.map_type).is_counted() { maps.count(open) } else { None };
+    listing.row(&PinnedRow {
+        map: &open.name,
+        info,
+        entries,
+        memory_bytes: open.map.memory_bytes(),
+        known,
+        shown_by,
+        in_use: users.map(|users| users.used.contains(&info.id)),
+    })
+}
+
+const DUMP: &str = "maps dump";
+
+const fn shown_by(shown: Shown) -> &'static str {
+    match shown {
+        Shown::Command(command) => command,
+        Shown::View(_) => DUMP,
+        Shown::Raw => "",
+    }
+}
+
+/// Which maps the loaded programs use.
+struct Users {
+    used: HashSet<MapId>,
+    /// Maps that are used together by one program.
+    together: Vec<Vec<MapId>>,
+}
+
+impl Users {
+    /// `None`: not permitted.
+    fn read() -> Option<Self> {
+        let mut users = Self { used: HashSet::new(), together: Vec::new() };
+        for id in bpf::program_ids() {
+            // A program that is gone by now uses nothing.
+            let Ok(program) = bpf::open_program(id.ok()?) else { continue };
+            let Ok(maps) = bpf::program_maps(program.as_fd()) else { continue };
+            users.used.extend(&maps);
+            users.together.push(maps);
+        }
+        Some(users)
+    }
+
+    /// Programs that use our pins and beside them a map of Cilium that is not pinned: its pin was replaced or
+    /// removed, and what is listed is not what they see.
+    fn tell_left_behind(&self, pinned: &HashSet<MapId>) {
+        let uses_ours = self.together.iter().filter(|maps| maps.iter().any(|id| pinned.contains(id)));
+        let others: BTreeSet<u32> =
+            uses_ours.flatten().filter(|id| !pinned.contains(id)).map(|id| id.0).collect();
+        for id in others {
+            let Ok(info) = bpf::ReadOnlyMap::open_id(MapId(id)).and_then(|map| map.info()) else { continue };
+            // Programs have maps for their own constants as well, and scratch maps that are never pinned.
+            let kind = MapType(info.map_type);
+            if info.name.starts_with("cilium_") && kind.is_counted() {
+                tracing::warn!(
+                    "map id {id} (`{}…`) is in use, but not pinned: its pin was replaced or removed",
+                    info.name
+                );
+            }
+        }
+    }
+}
+
+fn dump(global: &Global, name: &str, raw: bool, options: &ListingOptions) -> Result<Exit, RunError> {
+    let MapNode { mut maps, .. } = MapNode::open(global, options.progress)?;
+    let open = match maps.map(name) {
+        Some(open) => open,
+        None if maps.report.is_clean() => return Err(no_map(name)),
+        None => return Ok(maps.exit()),
+    };
+    let view = if raw { None } else { view(&mut maps, &open) };
+    if open.map.info().map_type == MapType::PERF_EVENT_ARRAY.0 {
+        return Err(RunError::NoMap(format!("map `{name}`: a perf event array has no entries to read")));
+    }
+    let mut listing = Listing::new(io::stdout().lock(), options, entry::COLUMNS);
+    let per_cpu = per_cpu(&open);
+    let (mut fields, mut undecoded) = (Fields::default(), 0);
+    maps.walk(&open, &mut |key, value| {
+        fields.clear();
+        match view.map(|view| view(key, value, &mut fields)) {
+            Some(None) => {
+                undecoded += 1;
+                listing.raw(&RawEntry { map: name, key, value })
+            }
+            Some(Some(())) => listing.row(&EntryRow { key, value, per_cpu: None, fields: Some(&fields) }),
+            None => listing.row(&EntryRow { key, value, per_cpu, fields: None }),
+        }
+    });
+    maps.report.undecoded(name, undecoded);
+    listing.finish().map_err(RunError::Output)?;
+    Ok(maps.exit())
+}
+
+fn no_map(name: &str) -> RunError {
+    RunError::NoMap(format!("no map `{name}` is pinned on this node; `tracer maps` has all"))
+}
+
+fn view(maps: &mut Maps, open: &OpenMap) -> Option<View> {
+    match catalogue::recognize(&open.name, open.map.info()) {
+        Recognized::Known(map) => match map.shown {
+            Shown::View(view) => Some(view),
+            Shown::Command(_) | Shown::Raw => None,
+        },
+        Recognized::Unknown => None,
+        Recognized::Sizes(text) => {
+            maps.report.unknown(format_args!("map `{}`: {text}; shown as bytes", open.name));
+            None
+        }
+    }
+}
+
+/// Bytes of a value and their distance, where there is one value for each CPU.
+fn per_cpu(open: &OpenMap) -> Option<(usize, usize)> {
+    let size = open.map.info().value_size as usize;
+    MapType(open.map.info().map_type).is_per_cpu().then(|| (size, size.next_multiple_of(8)))
+}
