@@ -46,6 +46,20 @@ pub struct NodeSource {
     pub refused: Vec<Refusal>,
 }
 
+impl NodeSource {
+    /// Why nothing was found, short enough for one line: the places that exist first, and how many more there
+    /// were. Each of them is in the diagnostics.
+    pub fn why_nothing(&self) -> String {
+        const TOLD: usize = 2;
+        let (there, absent): (Vec<_>, Vec<_>) = self.refused.iter().partition(|r| r.why != Why::Absent);
+        let told: Vec<String> = there.iter().chain(&absent).take(TOLD).map(ToString::to_string).collect();
+        match self.refused.len() - told.len() {
+            0 => told.join("; "),
+            more => format!("{}; and {more} more places, -D lists them", told.join("; ")),
+        }
+    }
+}
+
 /// A place that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` {why}", path.display())]
@@ -150,6 +164,9 @@ fn search(wanted: &Wanted, look: &dyn Look) -> Result<NodeSource, Refusal> {
     source.root = root.to_owned();
     source.globals = globals.map(|(path, _)| path);
     source.state_dir = state.map(|(path, _)| path);
+    for refusal in &source.refused {
+        tracing::debug!("{refusal}");
+    }
     tracing::debug!(globals = ?source.globals, state = ?source.state_dir, root = ?source.root, "node");
     Ok(source)
 }
@@ -348,6 +365,9 @@ mod tests {
         assert_eq!(found(&source), (None, None));
         assert_eq!(source.refused[0].to_string(), "`/sys/fs/bpf` is not a bpffs (tmpfs found)");
         assert_eq!(source.refused.len(), 2 * 3 + 2 * 3);
+        let told = "`/sys/fs/bpf` is not a bpffs (tmpfs found); `/run/cilium/bpffs` does not exist; \
+                    and 10 more places, -D lists them";
+        assert_eq!(source.why_nothing(), told);
     }
 
     #[test]
@@ -370,6 +390,8 @@ mod tests {
         let wanted = Wanted { bpffs: Some("/mnt/bpf".into()), ..Wanted::default() };
         let source = search(&wanted, &fake).unwrap();
         assert_eq!(source.globals, None);
+        let told = "`/mnt/bpf` is a bpffs without Cilium's maps (no `tc/globals/cilium_*`)";
+        assert!(source.why_nothing().starts_with(told), "{}", source.why_nothing());
         assert_eq!(source.refused.len(), 1);
     }
 

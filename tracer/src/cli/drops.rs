@@ -88,7 +88,7 @@ Examples:
   tracer drops -n prod -l app=shop                   what happens to one application
   tracer drops --identity 12345 -o json | jq .flow   as JSON lines, in Hubble's shape
   tracer drops --drop-reason-desc POLICY_DENIED --to-port 8080
-  tracer drops --not --protocol icmp --not --kernel-reason NO_SOCKET
+  tracer drops --not --port 53 --not --port 123      without DNS and NTP
   tracer drops --duration 30s -c 100                 at most 30 seconds and 100 drops
   tracer drops -- curl -m 3 http://10.96.0.10        only while a command runs";
 

@@ -55,9 +55,6 @@ const FLAGS: &[Flag] = &[
     ),
     flag("from-label", "SELECTOR", "Same, on the source"),
     flag("to-label", "SELECTOR", "Same, on the destination"),
-    flag("workload", "[KIND/]NAME", "Workload of the pod, on either end"),
-    flag("from-workload", "[KIND/]NAME", "Same, on the source"),
-    flag("to-workload", "[KIND/]NAME", "Same, on the destination"),
     flag(
         "identity",
         "ID",
@@ -112,6 +109,10 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["snat-ip"], "the address before translation is not part of a drop"),
     (&["encrypted", "unencrypted"], "drops do not tell whether the packet was encrypted"),
     (&["ip-trace-option"], "drops tell the IP trace id, not the option it came from"),
+    (
+        &["workload", "from-workload", "to-workload"],
+        "a pod's workload is known to the Kubernetes API only; use --pod with a name prefix, or --label",
+    ),
     (&["node-label"], "node labels are known to the Kubernetes API only"),
     (&["cel-expression", "allowlist", "denylist", "print-raw-filters"], "use the filter flags"),
     (&["last", "first", "since", "until"], "there is no past to look at: drops are shown as they happen"),

@@ -136,6 +136,7 @@ fn flags_of_hubble_that_cannot_work_are_refused_with_the_reason() {
         "since 3m",
         "server x",
         "node-label a=b",
+        "workload shop",
     ] {
         let (name, _) = flag.split_once(' ').unwrap();
         let text = refused(&format!("drops --{flag}"));

@@ -32,10 +32,14 @@ pub struct Banner {
 impl Banner {
     pub fn write(&self, sink: &mut impl Write) -> io::Result<()> {
         let mut out = Vec::new();
-        for tap in &self.taps {
+        for (at, tap) in self.taps.iter().enumerate() {
+            let before = at.checked_sub(1).map(|before| &self.taps[before]);
             let (state, detail) = match &tap.state {
-                TapStatus::On(hook) => ("on, ", hook),
-                TapStatus::Off(why) => ("off, ", why),
+                TapStatus::On(hook) => ("on, ", hook.as_str()),
+                state if before.is_some_and(|before| before.state == *state) => {
+                    ("off, ", "for the same reason")
+                }
+                TapStatus::Off(why) => ("off, ", why.as_str()),
             };
             line(&mut out, &["tap ", tap.name, ": ", state], detail);
         }
@@ -69,6 +73,10 @@ mod tests {
                     name: "message",
                     state: TapStatus::Off("fentry: not permitted\nkprobe: \x1b[2J".into()),
                 },
+                TapLine {
+                    name: "xdp_message",
+                    state: TapStatus::Off("fentry: not permitted\nkprobe: \x1b[2J".into()),
+                },
             ],
             kernel_filters: "identity, port".into(),
             notes: vec!["no Cilium here".into()],
@@ -77,6 +85,7 @@ mod tests {
         banner.write(&mut out).unwrap();
         let expected = "tap free: on, tp_btf kfree_skb\n\
                         tap message: off, fentry: not permitted\\nkprobe: ^[[2J\n\
+                        tap xdp_message: off, for the same reason\n\
                         filters in kernel: identity, port\n\
                         note: no Cilium here\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);

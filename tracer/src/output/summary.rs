@@ -131,9 +131,25 @@ impl Summary {
         self.lost() > 0 || self.events.malformed > 0 || unaccounted
     }
 
+    /// The first thing that a tired reader wants to know.
+    fn verdict(&self) -> String {
+        if !self.is_incomplete() {
+            return "complete".to_owned();
+        }
+        let unaccounted = match &self.metrics {
+            Metrics::Compared(compared) => compared.unaccounted(),
+            Metrics::Unavailable(_) => 0,
+        };
+        format!(
+            "INCOMPLETE, lost {}, malformed {}, unaccounted {unaccounted}",
+            self.lost(),
+            self.events.malformed
+        )
+    }
+
     pub fn write_text(&self, sink: &mut impl Write) -> io::Result<()> {
         let mut out = Vec::new();
-        writeln!(out, "summary of {:.1} s", self.duration.as_secs_f64())?;
+        writeln!(out, "summary of {:.1} s: {}", self.duration.as_secs_f64(), self.verdict())?;
         for tap in &self.taps {
             write_tap(&mut out, tap)?;
         }
@@ -252,7 +268,7 @@ fn write_events(out: &mut Vec<u8>, events: &EventCounters) -> io::Result<()> {
     out.extend_from_slice(b"  events: ");
     write_counters(out, &event_counters(events))?;
     out.push(b'\n');
-    for (class, count) in &events.folded {
+    for (class, count) in events.folded.iter().filter(|(_, count)| *count > 0) {
         writeln!(out, "    folded: {count} {class}")?;
     }
     Ok(())
@@ -328,7 +344,7 @@ mod tests {
                 received: 68,
                 shown: 40,
                 filtered: 8,
-                folded: vec![("neighbour discovery", 15), ("tcp close", 5)],
+                folded: vec![("neighbour discovery", 15), ("other host", 0), ("tcp close", 5)],
                 ..EventCounters::default()
             },
             metrics: Metrics::Compared(Reconciliation {
@@ -344,7 +360,7 @@ mod tests {
         let mut out = Vec::new();
         summary().write_text(&mut out).unwrap();
         let expected = "\
-summary of 8.0 s
+summary of 8.0 s: INCOMPLETE, lost 2, malformed 0, unaccounted 0
   tap free (tp_btf kfree_skb): seen 100, foreign 0, filtered 30, filtered cilium 0, emitted 68, ring full 2, \
 ring full cilium 0, companion lost 0, recovered 0, read fault 0, missed 0
   events: received 68, malformed 0, joined 0, shown 40, filtered 8, folded 20, after end 0, other messages 0, lost in queues 0
@@ -382,9 +398,9 @@ ring full cilium 0, companion lost 0, recovered 0, read fault 0, missed 0
         let (mut text, mut json) = (Vec::new(), Vec::new());
         summary.write_text(&mut text).unwrap();
         summary.write_json(&mut json).unwrap();
-        assert!(
-            String::from_utf8(text).unwrap().ends_with("  cilium_metrics: not compared, no Cilium here\n")
-        );
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.starts_with("summary of 0.0 s: complete\n"), "{text}");
+        assert!(text.ends_with("  cilium_metrics: not compared, no Cilium here\n"), "{text}");
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(json["summary"]["cilium_metrics"]["unavailable"], "no Cilium here");
         assert!(!summary.is_incomplete());

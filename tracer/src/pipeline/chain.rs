@@ -12,6 +12,7 @@ use crate::correlate::record::Record;
 use crate::filter::FilterSet;
 use crate::kernel::names::RunningKernel;
 use crate::model::time::BootTime;
+use crate::output::lost::Lost;
 use crate::output::{Printer, is_closed_pipe};
 
 use super::files::FileNames;
@@ -111,6 +112,14 @@ impl<W: Write> Stage<W> {
     /// On a node without Cilium every drop concerns the user.
     fn noise(&self, named: &Named) -> Option<noise::NoiseClass> {
         noise::classify(&named.flow, named.concerns || !self.view.has_cilium())
+    }
+
+    /// Prints a line about lost events, unless the output has ended.
+    pub fn lost(&mut self, lost: &Lost) {
+        if self.end.is_none() {
+            let printed = self.printer.lost(lost);
+            self.note_end(printed);
+        }
     }
 
     pub fn flush(&mut self) {

@@ -12,7 +12,7 @@ use super::accounts::Accounts;
 use super::chain::{Chain, End, Selection, Stage};
 use super::error::RunError;
 use super::files::FileNames;
-use super::reader::Reader;
+use super::reader::{Losses, Reader};
 use super::stop::{Bell, Cause, Signals, first_cause, start_command};
 use super::tally::Tally;
 use crate::cilium::node::NodeView;
@@ -23,6 +23,7 @@ use crate::cli::global::Global;
 use crate::correlate::join::Join;
 use crate::correlate::name::{self, Namer};
 use crate::filter::pushdown::{Lookups, Pushed, pushdown};
+use crate::filter::{FilterSet, KernelReason};
 use crate::kernel::btf::Btf;
 use crate::kernel::clock::WallOffset;
 use crate::kernel::drop_reason::DropReasons;
@@ -40,6 +41,9 @@ const RING_BYTES: u32 = 8 << 20;
 /// Bit of the drop notification in `Plan::message_types`.
 const DROP_MESSAGES: u32 = 1 << 1;
 
+const WITHOUT_MESSAGES: &str = "Cilium's reasons come from the note in the packet; drops in native XDP are not seen, \
+                                and those on netkit devices show the kernel's reason only";
+
 /// Runs the command; the exit code is the caller's to return.
 pub fn run(global: &Global, plan: DropsPlan) -> Result<Exit, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -55,6 +59,7 @@ async fn follow(global: &Global, mut plan: DropsPlan) -> Result<Exit, RunError> 
         &plan.filter,
         &Lookups { ifindexes: &|_| None, kernel_reason: &|name| reasons.number(name) },
     );
+    plan.notes.extend(unknown_reasons(&plan.filter, &reasons));
     let probe = Probe::start(&probe_plan(&plan, global, &pushed, view.events_map()), &btf, &reasons)?;
     drop(btf);
     memory::give_back();
@@ -96,6 +101,31 @@ async fn follow(global: &Global, mut plan: DropsPlan) -> Result<Exit, RunError> 
     finish(reader, global, format.is_json())
 }
 
+/// A kernel reason that was typed and that nothing can match, in words.
+fn unknown_reasons(filter: &FilterSet, reasons: &DropReasons) -> Vec<String> {
+    let mut typed: Vec<&str> =
+        filter.allow.iter().flat_map(|c| &c.kernel_reasons).filter_map(name_of).collect();
+    typed.sort_unstable();
+    typed.dedup();
+    if reasons.is_empty() && !typed.is_empty() {
+        return vec![
+            "this kernel gives no drop reasons (5.17 and newer do): no drop matches --kernel-reason"
+                .to_owned(),
+        ];
+    }
+    let unknown = typed.into_iter().filter(|name| reasons.number(name).is_none());
+    unknown
+        .map(|name| format!("this kernel has no drop reason `{name}`, unless a module brings it"))
+        .collect()
+}
+
+fn name_of(reason: &KernelReason) -> Option<&str> {
+    match reason {
+        KernelReason::Name(name) => Some(name),
+        KernelReason::Number(_) => None,
+    }
+}
+
 fn command_error(words: &[std::ffi::OsString], source: io::Error) -> RunError {
     let command = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
     RunError::Command { command, source }
@@ -109,11 +139,10 @@ fn node_view(global: &Global, require_cilium: bool) -> Result<NodeView, RunError
         host_root_hint: std::env::var_os(source::HOST_ROOT_VARIABLE).map(Into::into),
     };
     let found = source::find(&wanted).map_err(RunError::Source)?;
-    let refused: Vec<String> = found.refused.iter().map(ToString::to_string).collect();
+    let why_nothing = found.why_nothing();
     let view = NodeView::new(found, Instant::now());
     if require_cilium && !view.has_cilium() {
-        let looked_at = if refused.is_empty() { String::new() } else { format!(" ({})", refused.join("; ")) };
-        return Err(RunError::NoCilium(looked_at));
+        return Err(RunError::NoCilium(why_nothing));
     }
     Ok(view)
 }
@@ -146,8 +175,10 @@ fn banner(probe: &Probe, plan: &DropsPlan, pushed: &Pushed, view: &NodeView) -> 
     });
     let mut notes = plan.notes.clone();
     if !view.has_cilium() {
-        let refused: Vec<String> = view.source().refused.iter().map(ToString::to_string).collect();
-        notes.push(format!("no Cilium here, showing the kernel's own drops: {}", refused.join("; ")));
+        notes
+            .push(format!("no Cilium here, showing the kernel's own drops: {}", view.source().why_nothing()));
+    } else if !probe.taps.is_on(Tap::Message) {
+        notes.push(WITHOUT_MESSAGES.to_owned());
     }
     Banner { taps: taps.to_vec(), kernel_filters: pushed.to_string(), notes }
 }
@@ -188,6 +219,7 @@ fn reader(
         chain: Chain { join: Join::default(), stage, malformed: 0 },
         completeness: plan.completeness,
         debug: global.debug,
+        losses: Losses::default(),
         received: 0,
         stdout,
         accounts,

@@ -13,7 +13,7 @@ pub enum RunError {
     Probe(#[from] ProbeError),
     #[error("{0}")]
     Source(Refusal),
-    #[error("no Cilium on this node: no bpffs with tc/globals/cilium_* found{0}")]
+    #[error("no Cilium on this node: no bpffs with tc/globals/cilium_* ({0})")]
     NoCilium(String),
     #[error("`{0}`: permission denied; need: root, or CAP_BPF and the right to read there")]
     NotPermitted(String),

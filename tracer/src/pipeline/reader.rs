@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use tracer_common::event::TapCounters;
+
 use super::accounts::Accounts;
 use super::chain::{Chain, End};
 use crate::kernel::clock::{WallOffset, boot_now};
+use crate::output::lost::{Lost, LostSource};
 use crate::output::summary::Summary;
 use crate::probe::Probe;
+use crate::probe::taps::Tap;
 
 /// Rest after each reading. The programs wake us only when the ring was empty, so this bounds the wake-ups that
 /// the datapath has to pay for to 200 a second; it is short against the 100 ms in which an event is to show.
@@ -31,8 +35,31 @@ pub struct Reader<W> {
     pub received: u64,
     pub events_map: Option<tracer_common::id::MapId>,
     pub debug: bool,
+    pub losses: Losses,
     /// Watched for its reader going away.
     pub stdout: OwnedFd,
+}
+
+/// Losses in the ring, as far as the stream has told of them.
+#[derive(Debug, Default)]
+pub struct Losses {
+    /// How often the ring had been full at the last look.
+    ring_full: u64,
+    told: u64,
+}
+
+impl Losses {
+    /// Drops lost and not told yet. While the programs run, a loss counts from the second look on: the drop of a
+    /// message that was lost is recovered by its free a moment later.
+    fn news(&mut self, taps: &[TapCounters], running: bool) -> u64 {
+        let sum = |of: fn(&TapCounters) -> u64| taps.iter().map(of).sum::<u64>();
+        let now = sum(|taps| taps.ring_full);
+        let before = std::mem::replace(&mut self.ring_full, now);
+        let lost = if running { before } else { now }.saturating_sub(sum(|taps| taps.recovered));
+        let news = lost.saturating_sub(self.told);
+        self.told += news;
+        news
+    }
 }
 
 impl<W: Write> Reader<W> {
@@ -106,6 +133,7 @@ impl<W: Write> Reader<W> {
     /// The agent may have replaced maps or been upgraded, and the wall clock may have been set.
     fn look_after(&mut self) {
         self.tell_notices();
+        self.report_lost(true);
         let stage = &mut self.chain.stage;
         stage.namer.settings.wall_offset_ns = WallOffset::now().0;
         let releases = stage.view.releases().releases();
@@ -119,6 +147,16 @@ impl<W: Write> Reader<W> {
             if let Err(error) = self.probe.watch_events_maps(events_map.as_slice()) {
                 tracing::warn!("cannot follow the agent's new events map: {error}");
             }
+        }
+    }
+
+    /// A gap in the stream is told in the stream.
+    fn report_lost(&mut self, running: bool) {
+        let taps = Tap::ALL.map(|tap| self.probe.counters.read(tap).unwrap_or_default());
+        let count = self.losses.news(&taps, running);
+        if count > 0 {
+            let time = WallOffset::now().wall(boot_now());
+            self.chain.stage.lost(&Lost { source: LostSource::KernelRing, count, cpu: None, time });
         }
     }
 
@@ -139,7 +177,29 @@ impl<W: Write> Reader<W> {
         self.accounts.close(&mut self.chain.stage, &self.probe);
         self.probe.detach();
         while self.read() > 0 {}
+        self.report_lost(false);
         self.chain.finish();
         self.tell_notices();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taps(ring_full: u64, recovered: u64) -> [TapCounters; 2] {
+        let message = TapCounters { ring_full, ..TapCounters::default() };
+        [message, TapCounters { recovered, ..TapCounters::default() }]
+    }
+
+    #[test]
+    fn each_loss_is_told_once_and_a_recovered_one_never() {
+        let mut losses = Losses::default();
+        assert_eq!(losses.news(&taps(5, 0), true), 0, "the free may yet come");
+        assert_eq!(losses.news(&taps(9, 2), true), 3);
+        assert_eq!(losses.news(&taps(9, 2), true), 4);
+        assert_eq!(losses.news(&taps(9, 2), true), 0);
+        assert_eq!(losses.news(&taps(10, 3), false), 0);
+        assert_eq!(losses.news(&taps(12, 3), false), 2, "nothing comes any more");
     }
 }

@@ -1,6 +1,7 @@
 //! Loads the object, fills in its globals, and attaches each tap by the first hook that the kernel allows.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, FEntry, KProbe, Program, ProgramError, RawTracePoint};
@@ -23,6 +24,8 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-
 /// Function behind Cilium's tc notifications, and the one behind those of XDP.
 const SKB_EVENT: &str = "bpf_skb_event_output";
 const XDP_EVENT: &str = "bpf_xdp_event_output";
+/// Present where kprobes can be made by perf events, which is how we make them.
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
 /// Number of slots in the programs' table of events maps.
 const EVENTS_MAPS: usize = 4;
 
@@ -233,7 +236,9 @@ fn attach_message(
             Err(error) => why.push(format!("fentry: {}", one_line(&error))),
         }
     }
-    if choice != MessageTap::Fentry {
+    if choice != MessageTap::Fentry && !Path::new(KPROBES).exists() {
+        why.push("kprobe: not built into this kernel".to_owned());
+    } else if choice != MessageTap::Fentry {
         match attach_kprobe(ebpf, kprobe, function) {
             Ok(()) => {
                 keep(ebpf, kprobe, tap, programs);

@@ -75,10 +75,7 @@ fn no_maps(found: &source::NodeSource) -> RunError {
     let forbidden = found.refused.iter().find(|refusal| refusal.why == Why::Forbidden);
     match forbidden {
         Some(refusal) => RunError::NotPermitted(refusal.path.display().to_string()),
-        None => {
-            let refused: Vec<String> = found.refused.iter().map(ToString::to_string).collect();
-            RunError::NoCilium(format!(" ({})", refused.join("; ")))
-        }
+        None => RunError::NoCilium(found.why_nothing()),
     }
 }
 
