@@ -6,6 +6,8 @@
 
 pub mod banner;
 pub mod color;
+pub mod counted;
+pub mod ct;
 mod dict;
 pub mod escape;
 mod flow_json;

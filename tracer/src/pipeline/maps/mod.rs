@@ -148,6 +148,20 @@ impl Maps {
         }
     }
 
+    /// Copies the value of `key` into `value`; an error is told. `None`: the map cannot be read.
+    pub fn look_up(&mut self, open: &OpenMap, key: &[u8], value: &mut [u8]) -> Option<bool> {
+        match open.map.lookup(key, value) {
+            Ok(found) => {
+                self.report.read();
+                Some(found)
+            }
+            Err(error) => {
+                self.report.unreadable(&open.name, &error);
+                None
+            }
+        }
+    }
+
     fn walked(&mut self, open: &OpenMap, walk: io::Result<Walk>) {
         match walk {
             Ok(Walk::Stopped) => return self.report.read(),
