@@ -24,6 +24,8 @@ fn main() -> ExitCode {
         Plan::Nodes(plan) => pipeline::maps::nodes::run(global, &plan),
         Plan::Metrics(plan) => pipeline::maps::metrics::run(global, &plan),
         Plan::Maps(plan) => pipeline::maps::pinned::run(global, &plan),
+        Plan::Nat(plan) => pipeline::maps::nat::run(global, *plan),
+        Plan::Lb(plan) => pipeline::maps::lb::run(global, *plan),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -164,10 +164,21 @@ fn filters_agree_with_the_traffic() -> Result<Outcome> {
             row.source == "fd00::1:10" && row.destination == "fd00::1:20"
         }),
         (&["--to-ip", "203.0.113.0/24"], |row| row.destination == "203.0.113.7"),
-        (&["--to-label", "app=server", "--traffic-direction", "ingress", "--not", "--drop-reason-desc", "INVALID_SOURCE_IP"], |row| {
-            row.reason.0 != 132 && row.destination.ends_with(".20") && row.direction == Some("INGRESS")
-                || row.destination == "fd00::1:20"
-        }),
+        (
+            &[
+                "--to-label",
+                "app=server",
+                "--traffic-direction",
+                "ingress",
+                "--not",
+                "--drop-reason-desc",
+                "INVALID_SOURCE_IP",
+            ],
+            |row| {
+                row.reason.0 != 132 && row.destination.ends_with(".20") && row.direction == Some("INGRESS")
+                    || row.destination == "fd00::1:20"
+            },
+        ),
         (&["--not", "--identity", "12345", "--drop-reason-desc", "VLAN_FILTERED"], |row| {
             row.case == "world-vlan"
         }),

@@ -13,6 +13,7 @@ mod drops_stop;
 mod drops_taps;
 mod footprint;
 mod maps;
+mod nat_lb;
 mod node_view;
 mod pretend_node;
 mod real_node;
@@ -24,6 +25,7 @@ use crate::runner::Test;
 pub const ALL: &[&[Test]] = &[
     binary::TESTS,
     node_view::TESTS,
+    nat_lb::TESTS,
     pretend_node::TESTS,
     real_node::TESTS,
     maps::TESTS,

@@ -30,10 +30,10 @@ crate::tests![
 ];
 
 /// Where the recording is.
-const VARIABLE: &str = "TRACER_REAL_NODE";
+pub(super) const VARIABLE: &str = "TRACER_REAL_NODE";
 const BPFFS: &str = "/sys/fs/bpf";
 
-fn recording() -> Option<PathBuf> {
+pub(super) fn recording() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/real-node");
     let path = std::env::var_os(VARIABLE).map_or_else(beside, PathBuf::from);
     path.join("maps/maps.json").exists().then_some(path)

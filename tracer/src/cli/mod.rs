@@ -13,9 +13,11 @@ pub mod filters;
 pub mod global;
 pub mod identity;
 pub mod ipcache;
+pub mod lb;
 pub mod listing;
 pub mod maps;
 pub mod metrics;
+pub mod nat;
 mod nodes;
 pub mod policy;
 mod rows;
@@ -37,6 +39,8 @@ use metrics::MetricsPlan;
 use policy::PolicyPlan;
 
 use crate::output::listing::ListingOptions;
+use lb::LbPlan;
+use nat::NatPlan;
 
 /// A command line, understood.
 #[derive(Clone, Debug)]
@@ -57,6 +61,8 @@ pub enum Plan {
     Nodes(Box<ListingOptions>),
     Metrics(Box<MetricsPlan>),
     Maps(Box<MapsPlan>),
+    Nat(Box<NatPlan>),
+    Lb(Box<LbPlan>),
 }
 
 /// A command: its name, its arguments, and how to read them.
@@ -77,6 +83,8 @@ const COMMANDS: &[Entry] = &[
     Entry { command: metrics::command, plan: metrics::plan },
     Entry { command: maps::command, plan: maps::plan },
     Entry { command: bpf_alias::command, plan: bpf_alias::plan },
+    Entry { command: nat::command, plan: nat::plan },
+    Entry { command: lb::command, plan: lb::plan },
 ];
 
 /// The arguments mean nothing that can be done; the text is complete but for the leading `error: `.

@@ -348,7 +348,7 @@ fn parse_kernel_reason(value: &str) -> Result<KernelReason, String> {
 }
 
 /// IP protocol numbers that a name stands for.
-fn parse_protocol(value: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn parse_protocol(value: &str) -> Result<Vec<u8>, String> {
     Ok(match value.to_ascii_lowercase().as_str() {
         "icmp" => vec![1, 58],
         "icmpv4" => vec![1],

@@ -9,3 +9,4 @@ pub mod file;
 pub mod identities;
 pub mod labels;
 pub mod nodes;
+pub mod port_range;
