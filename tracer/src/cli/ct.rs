@@ -203,21 +203,18 @@ fn top_command() -> Command {
 }
 
 fn get_command() -> Command {
-    let end = |name: &'static str, help: &'static str| {
-        Arg::new(name)
-            .value_name(name.to_uppercase())
-            .required(true)
-            .value_parser(SocketAddr::from_str)
-            .help(help)
+    let end = |name: &'static str, label: &'static str, help: &'static str| {
+        Arg::new(name).value_name(label).required(true).value_parser(SocketAddr::from_str).help(help)
     };
     Command::new(GET)
         .about("Looks up the entries of one connection, of all kinds and in both directions")
         .after_help("Example: tracer ct get 10.0.1.5:43210 10.0.2.9:8080 tcp")
         .arg(end(
             "source",
+            "SOURCE",
             "Address and port of one end: 10.0.1.5:43210, [fd00::5]:43210; ICMP: the identifier",
         ))
-        .arg(end("destination", "Address and port of the other end; ICMP: port 0"))
+        .arg(end("destination", "DESTINATION", "Address and port of the other end; ICMP: port 0"))
         .arg(
             Arg::new("protocol")
                 .value_name("PROTOCOL")
