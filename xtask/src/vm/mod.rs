@@ -8,9 +8,11 @@ mod matrix;
 mod modules;
 mod qemu;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -157,13 +159,21 @@ impl Boot<'_> {
 
     fn boot(&self, job: &Job, work: impl FnOnce(&Vm<'_>) -> Result<u8>) -> Result<u8> {
         let release = &self.kernel.release;
-        let initramfs = self.logs.join(format!("{release}.{}.cpio", std::process::id()));
         let archive = initramfs::build(&self.kernel.modules, self.payload, job)?;
-        fs::write(&initramfs, archive).with_context(|| format!("cannot write {}", initramfs.display()))?;
+        let initramfs = nameless_file(self.logs, &archive)?;
         let console = self.logs.join(format!("{release}.log"));
         say::step(format!("vm: booting {release} (console: {})", console.display()));
-        let result = work(&Vm { kernel: self.kernel, initramfs: &initramfs, console, timeout: self.timeout });
-        let _ = fs::remove_file(&initramfs);
-        result
+        work(&Vm { kernel: self.kernel, initramfs: &initramfs, console, timeout: self.timeout })
     }
+}
+
+/// Nothing to clean up, however we end.
+fn nameless_file(dir: &Path, content: &[u8]) -> Result<File> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let path =
+        dir.join(format!(".initramfs-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    let what = || format!("cannot write {}", path.display());
+    let mut file = File::options().read(true).write(true).create_new(true).open(&path).with_context(what)?;
+    fs::remove_file(&path).and_then(|()| file.write_all(content)).with_context(what)?;
+    Ok(file)
 }

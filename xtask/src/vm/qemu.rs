@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -23,7 +24,8 @@ const CONSOLE_TAIL: usize = 25;
 /// One machine, ready to be started.
 pub struct Vm<'a> {
     pub kernel: &'a Kernel,
-    pub initramfs: &'a Path,
+    /// A file that needs no name: QEMU opens it through our entry in /proc.
+    pub initramfs: &'a File,
     /// Receives what the kernel says.
     pub console: PathBuf,
     pub timeout: Duration,
@@ -70,9 +72,13 @@ impl Vm<'_> {
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"]);
         command.arg("-chardev").arg(format!("file,id=console,path={}", self.console.display()));
         command.args(["-serial", "chardev:console", "-chardev", job, "-serial", "chardev:job"]);
-        command.arg("-kernel").arg(&self.kernel.image).arg("-initrd").arg(self.initramfs);
+        command.arg("-kernel").arg(&self.kernel.image).arg("-initrd").arg(self.initramfs_path());
         command.args(["-append", COMMAND_LINE]);
         command
+    }
+
+    fn initramfs_path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.initramfs.as_raw_fd())
     }
 
     fn start(&self, command: &mut Command) -> Result<Child> {
