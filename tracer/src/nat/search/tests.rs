@@ -163,7 +163,7 @@ fn chances_agree_with_simulated_fillings_and_with_the_published_ones() {
         first_failures.push(fill(
             &search,
             &mut odds,
-            &mut Random(seed * 0x9e37_79b9_7f4a_7c15),
+            &mut Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             &WINDOWS,
             &mut windows,
         ));
