@@ -36,6 +36,11 @@ pub fn run(global: &Global, plan: &IdentityPlan) -> Result<Exit, RunError> {
     let MapNode { mut view, mut maps } = MapNode::open(global, plan.listing.progress)?;
     let examples = if plan.wanted.is_some() { usize::MAX } else { EXAMPLES };
     let known = collect(&mut maps, &mut view, plan.wanted.as_ref(), examples);
+    if let (Some(wanted), Exit::Done) = (&plan.wanted, maps.exit())
+        && known.is_empty()
+    {
+        return Err(unknown(wanted));
+    }
     let mut listing = Listing::new(io::stdout().lock(), &plan.listing, COLUMNS);
     for (identity, known) in &known {
         let labels = view.labels(*identity);
@@ -51,10 +56,7 @@ pub fn run(global: &Global, plan: &IdentityPlan) -> Result<Exit, RunError> {
         }
     }
     listing.finish().map_err(RunError::Output)?;
-    match (&plan.wanted, maps.exit()) {
-        (Some(wanted), Exit::Done) if known.is_empty() => Err(unknown(wanted)),
-        (_, exit) => Ok(exit),
-    }
+    Ok(maps.exit())
 }
 
 fn unknown(wanted: &WantedIdentity) -> RunError {
