@@ -17,6 +17,8 @@ struct Alias {
 enum Argument {
     /// Handed on as it is.
     Value { name: &'static str, required: bool },
+    /// Must be this word, which says what our own command does anyway.
+    Word { name: &'static str, known: &'static str },
     /// A switch, and the words it stands for.
     Switch { long: &'static str, short: Option<char>, native: &'static [&'static str] },
 }
@@ -38,6 +40,14 @@ const ALIASES: &[Alias] = &[
     },
     Alias { words: ["endpoint", "list"], native: &["endpoints", "list"], arguments: &[] },
     Alias { words: ["metrics", "list"], native: &["metrics"], arguments: &[] },
+    Alias {
+        words: ["ct", "list"],
+        native: &["ct", "list"],
+        arguments: &[
+            Argument::Word { name: "SCOPE", known: "global" },
+            Argument::Switch { long: "time-diff", short: Some('d'), native: &["--time-diff"] },
+        ],
+    },
 ];
 
 pub(super) fn command() -> Command {
@@ -76,6 +86,9 @@ impl Argument {
     fn arg(&self) -> Arg {
         match self {
             Self::Value { name, required } => Arg::new(*name).value_name(*name).required(*required),
+            Self::Word { name, known } => {
+                Arg::new(*name).value_name(*name).required(true).value_parser([*known])
+            }
             Self::Switch { long, short, .. } => {
                 let arg = Arg::new(*long).long(*long).action(ArgAction::SetTrue);
                 match short {
@@ -92,7 +105,7 @@ impl Argument {
             Self::Switch { long, native, .. } if matches.get_flag(long) => {
                 words.extend(native.iter().map(OsString::from));
             }
-            Self::Switch { .. } => {}
+            Self::Switch { .. } | Self::Word { .. } => {}
         }
     }
 }

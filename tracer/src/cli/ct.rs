@@ -26,6 +26,8 @@ pub enum CtPlan {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListPlan {
     pub wanted: CtWanted,
+    /// With `-o cilium`: the rest of life as cilium-dbg prints it when asked to.
+    pub time_diff: bool,
     pub listing: ListingOptions,
 }
 
@@ -158,6 +160,9 @@ pub(super) fn list_command() -> Command {
         .args(filters())
         .args(listing::args(ct::COLUMNS, true))
         .arg(listing::numeric())
+        .arg(
+            listing::switch("time-diff", "With -o cilium: print the rest of life too").help_heading("Output"),
+        )
 }
 
 const LIST_ABOUT: &str = "\
@@ -303,7 +308,11 @@ pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
 }
 
 pub(super) fn list_plan(matches: &ArgMatches) -> Result<ListPlan, UsageError> {
-    Ok(ListPlan { wanted: wanted(matches), listing: listing::options(matches, ct::COLUMNS)? })
+    Ok(ListPlan {
+        wanted: wanted(matches),
+        time_diff: matches.get_flag("time-diff"),
+        listing: listing::options(matches, ct::COLUMNS)?,
+    })
 }
 
 fn get_plan(matches: &ArgMatches) -> Result<GetPlan, UsageError> {

@@ -3,6 +3,7 @@
 //! Nothing here touches the system.
 
 mod bpf_alias;
+pub mod capacity;
 pub mod ct;
 pub mod drops;
 pub mod duration;
@@ -27,6 +28,7 @@ use std::fmt;
 
 use clap::{ArgMatches, Command};
 
+use capacity::CapacityPlan;
 use ct::CtPlan;
 use drops::DropsPlan;
 use endpoints::EndpointsPlan;
@@ -63,6 +65,7 @@ pub enum Plan {
     Maps(Box<MapsPlan>),
     Nat(Box<NatPlan>),
     Lb(Box<LbPlan>),
+    Capacity(Box<CapacityPlan>),
 }
 
 /// A command: its name, its arguments, and how to read them.
@@ -82,6 +85,7 @@ const COMMANDS: &[Entry] = &[
     Entry { command: nodes::command, plan: nodes::plan },
     Entry { command: metrics::command, plan: metrics::plan },
     Entry { command: maps::command, plan: maps::plan },
+    Entry { command: capacity::command, plan: capacity::plan },
     Entry { command: bpf_alias::command, plan: bpf_alias::plan },
     Entry { command: nat::command, plan: nat::plan },
     Entry { command: lb::command, plan: lb::plan },

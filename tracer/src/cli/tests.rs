@@ -42,6 +42,39 @@ fn bare_drops_means_everything_compact_until_stopped() {
 }
 
 #[test]
+fn ct_filters_arrive_and_bad_ones_are_refused() {
+    use super::ct::{CtPlan, Property};
+    let ct = |line: &str| match try_parse(line).unwrap_or_else(|refusal| panic!("{line}: {refusal}")).plan {
+        Plan::Ct(plan) => *plan,
+        other => panic!("{line}: {other:?}"),
+    };
+    let CtPlan::List(plan) = ct(
+        "ct ls --cidr 10.0.0.0/8 --ip fd00::1 --port 80 --protocol tcp --identity 12345 --pod prod/web --endpoint 7 \
+         --state closing --kind service --map any4 --expired -o cilium --sort -remaining_seconds --limit 5",
+    ) else {
+        panic!("not a list")
+    };
+    let wanted = plan.wanted;
+    assert_eq!((wanted.nets.len(), wanted.ports.len(), wanted.protocols), (2, 1, vec![6]));
+    assert_eq!((wanted.identities[0].0, wanted.endpoints[0].0, wanted.pods.len()), (12345, 7, 1));
+    assert_eq!((wanted.states.len(), wanted.kinds.len(), wanted.expired), (1, 1, true));
+    assert!(plan.listing.sort.is_some_and(|sort| sort.descending) && plan.listing.limit.is_some());
+    let CtPlan::Count(plan) = ct("ct count --by protocol,direction -o json") else { panic!("not a count") };
+    assert_eq!(plan.by, [Property::Protocol, Property::Direction]);
+    assert!(matches!(ct("bpf ct list global"), CtPlan::List(_)));
+    for (line, word) in [
+        ("ct list --ip 10.0.0.300", "10.0.0.300"),
+        ("ct list --sort colour", "colour"),
+        ("ct list --protocol tpc", "tpc"),
+        ("ct get 10.0.0.1:80 [fd00::1]:80", "different IP versions"),
+        ("ct get 10.0.0.1 10.0.0.2:80", "10.0.0.1"),
+        ("capacity --max-usage 120%", "120%"),
+    ] {
+        assert!(refused(line).contains(word), "{line}");
+    }
+}
+
+#[test]
 fn every_option_arrives() {
     let plan = drops(
         "drops --all -c 5 --duration 1m30s -o jsonpb --time-format rfc3339nano --utc --numeric --print-node-name \

@@ -49,6 +49,8 @@ pub struct CtRow<'a> {
     /// Namespace and name; of pods of this node.
     pub source_pod: Option<(&'a str, &'a str)>,
     pub destination_pod: Option<(&'a str, &'a str)>,
+    /// The rest of life in cilium-dbg's line.
+    pub time_diff: bool,
 }
 
 fn flag_names(flags: u16) -> impl Iterator<Item = &'static str> {
@@ -229,6 +231,11 @@ impl Row for CtRow<'_> {
             value::hex(out, flags.into(), 2);
         };
         number(out, "expires", common.lifetime.into());
+        if self.time_diff {
+            value::word(out, " (remaining: ");
+            value::number(out, self.remaining());
+            value::word(out, " sec(s))");
+        }
         let (rx, tx, both) = match entry.counters {
             Counters::PerDirection { rx_packets, rx_bytes, tx_packets, tx_bytes } => {
                 (Some((rx_packets, rx_bytes)), Some((tx_packets, tx_bytes)), None)
@@ -299,3 +306,6 @@ fn json_age(members: &mut Object<'_>, key: &str, clock: &Clock, stamp: u32) {
         _ => members.always_number(key, clock.age(stamp)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! [`Printer`] is the way in for events, [`listing`] for map entries; [`summary`] and [`banner`] are for stderr.
 
 pub mod banner;
+pub mod capacity;
 pub mod color;
 pub mod counted;
 pub mod ct;

@@ -43,6 +43,11 @@ impl Clock {
         Self::decide(config, newest, clock::monotonic_now() / 1_000_000_000)
     }
 
+    /// The clock of an agent with these settings at a given time, in seconds since boot.
+    pub fn at(config: &AgentConfig, uptime: u64) -> Self {
+        Self::decide(Some(config), 0, uptime)
+    }
+
     fn decide(config: Option<&AgentConfig>, newest: u32, uptime: u64) -> Self {
         let told = config.and_then(|config| match config.ct_clock? {
             CtClock::Ktime => Some(Unit::Seconds),

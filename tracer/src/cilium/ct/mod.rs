@@ -279,3 +279,6 @@ fn key_bytes(
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

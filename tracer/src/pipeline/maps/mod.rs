@@ -4,6 +4,7 @@
 //! A command does [`MapNode::open`], then for each of its maps [`Maps::map`] and [`Maps::walk`] (or
 //! [`Maps::count`]), and ends with [`Maps::exit`]. Lines for the user are printed at once, on stderr.
 
+pub mod capacity;
 pub mod ct;
 pub mod endpoints;
 pub mod identity;

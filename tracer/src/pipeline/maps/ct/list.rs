@@ -33,6 +33,7 @@ pub fn list(global: &Global, plan: &ListPlan) -> Result<Exit, RunError> {
         listing: Listing::new(io::stdout().lock(), &plan.listing, COLUMNS),
         endpoints: (!plan.listing.numeric).then(|| view.endpoints()),
         facts: &facts,
+        time_diff: plan.time_diff,
         unclear: 0,
         undecoded: 0,
     };
@@ -51,6 +52,7 @@ struct Shower<'a, W: Write> {
     /// `None`: without names.
     endpoints: Option<&'a Endpoints>,
     facts: &'a Facts,
+    time_diff: bool,
     /// Entries whose counters may mean two things.
     unclear: u64,
     /// Of the map at hand.
@@ -101,6 +103,7 @@ impl<W: Write> Shower<'_, W> {
             clock: &self.facts.clock,
             source_pod: self.endpoints.and_then(|e| pod(e, entry.source().ip())),
             destination_pod: self.endpoints.and_then(|e| pod(e, entry.destination().ip())),
+            time_diff: self.time_diff,
         };
         self.listing.row(&row)
     }
@@ -133,6 +136,7 @@ pub fn get(global: &Global, plan: &GetPlan) -> Result<Exit, RunError> {
         listing: Listing::new(io::stdout().lock(), &plan.listing, COLUMNS),
         endpoints: (!plan.listing.numeric).then(|| view.endpoints()),
         facts: &facts,
+        time_diff: false,
         unclear: 0,
         undecoded: 0,
     };
