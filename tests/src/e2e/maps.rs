@@ -31,31 +31,31 @@ crate::tests![
 
 const GLOBALS: &str = "/sys/fs/bpf/tc/globals";
 
-fn run_in(space: &NodeSpace, command: &mut Command) -> Result<Output> {
+pub(super) fn run_in(space: &NodeSpace, command: &mut Command) -> Result<Output> {
     let name = command.get_program().to_owned();
     into_space(command, space)?.output().with_context(|| format!("cannot run `{}`", name.display()))
 }
 
-fn tracer(space: &NodeSpace, line: &str) -> Result<Output> {
+pub(super) fn tracer(space: &NodeSpace, line: &str) -> Result<Output> {
     run_in(space, Command::new(programs::path("tracer")?).args(line.split(' ')))
 }
 
-fn stdout(output: &Output) -> String {
+pub(super) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn stderr(output: &Output) -> String {
+pub(super) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Rows of a command that ends well.
-fn rows(space: &NodeSpace, line: &str) -> Result<Vec<Value>> {
+pub(super) fn rows(space: &NodeSpace, line: &str) -> Result<Vec<Value>> {
     let output = tracer(space, &format!("{line} -o jsonl"))?;
     ensure!(output.status.success(), "tracer {line}: {}: {}", output.status, stderr(&output));
     parse(&output)
 }
 
-fn parse(output: &Output) -> Result<Vec<Value>> {
+pub(super) fn parse(output: &Output) -> Result<Vec<Value>> {
     let parsed = stdout(output).lines().map(serde_json::from_str).collect::<Result<_, _>>();
     parsed.with_context(|| format!("not JSON lines: {}", stdout(output)))
 }
@@ -67,12 +67,12 @@ fn bpftool(space: &NodeSpace, pin: &str, what: &[&str]) -> Result<Value> {
     serde_json::from_slice(&output.stdout).with_context(|| format!("bpftool {pin}: {}", stderr(&output)))
 }
 
-fn has_bpftool() -> bool {
+pub(super) fn has_bpftool() -> bool {
     Command::new("bpftool").arg("version").output().is_ok_and(|output| output.status.success())
 }
 
 /// Entries as bpftool counts them; errors of single slots are no entries.
-fn bpftool_count(space: &NodeSpace, pin: &str) -> Result<u64> {
+pub(super) fn bpftool_count(space: &NodeSpace, pin: &str) -> Result<u64> {
     let dump = bpftool(space, pin, &["dump"])?;
     let entries = dump.as_array().context("bpftool gave no list")?;
     let is_entry = |entry: &&Value| entry["value"].get("error").is_none() && entry.get("error").is_none();
@@ -205,7 +205,9 @@ fn cast(node: &Node) -> Result<()> {
 }
 
 /// Runs `check` on the recorded node. The path is that of the vendor tool's listings.
-fn on_recorded(check: impl FnOnce(&NodeSpace, &Path, &Path) -> Result<()> + Send) -> Result<Outcome> {
+pub(super) fn on_recorded(
+    check: impl FnOnce(&NodeSpace, &Path, &Path) -> Result<()> + Send,
+) -> Result<Outcome> {
     let recording = match real_node::recording_or_why_not() {
         Ok(recording) => recording,
         Err(why) => return Ok(Outcome::NotPossible(why)),
@@ -216,7 +218,7 @@ fn on_recorded(check: impl FnOnce(&NodeSpace, &Path, &Path) -> Result<()> + Send
     Ok(Outcome::Passed)
 }
 
-fn with_state(state: &Path, line: &str) -> String {
+pub(super) fn with_state(state: &Path, line: &str) -> String {
     format!("--state-dir {} {line}", state.display())
 }
 

@@ -3,6 +3,7 @@
 
 mod binary;
 mod coexistence;
+mod ct;
 mod drops_accounting;
 mod drops_bad_input;
 mod drops_expected;
@@ -29,6 +30,7 @@ pub const ALL: &[&[Test]] = &[
     pretend_node::TESTS,
     real_node::TESTS,
     maps::TESTS,
+    ct::TESTS,
     drops_json::TESTS,
     drops_jsonpb::TESTS,
     drops_taps::TESTS,
