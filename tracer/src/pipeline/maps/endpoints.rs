@@ -23,6 +23,11 @@ pub fn run(global: &Global, plan: &EndpointsPlan) -> Result<Exit, RunError> {
     let options = &plan.listing;
     let MapNode { view, mut maps } = MapNode::open(global, options.progress)?;
     let wanted = plan.endpoint.as_ref().map(|name| who::id(name, &view)).transpose()?;
+    if let Some(id) = wanted.filter(|id| view.endpoints().by_id(*id).is_none()) {
+        return Err(RunError::NoMap(format!(
+            "no endpoint {id} on this node; `tracer endpoints list` has all"
+        )));
+    }
     let is_vendor = options.format == ListFormat::Cilium;
     let columns = if is_vendor { VENDOR_COLUMNS } else { COLUMNS };
     let mut listing = Listing::new(io::stdout().lock(), options, columns);
@@ -36,11 +41,8 @@ pub fn run(global: &Global, plan: &EndpointsPlan) -> Result<Exit, RunError> {
     if !is_vendor {
         without_address(&mut listing, &view, wanted);
     }
-    let rows = listing.finish().map_err(RunError::Output)?;
-    match (wanted, maps.exit()) {
-        (Some(id), Exit::Done) if rows == 0 => Err(RunError::NoMap(format!("no endpoint {id} on this node"))),
-        (_, exit) => Ok(exit),
-    }
+    listing.finish().map_err(RunError::Output)?;
+    Ok(maps.exit())
 }
 
 fn is_wanted(entry: &LxcEntry, wanted: Option<EndpointId>) -> bool {

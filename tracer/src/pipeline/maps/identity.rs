@@ -36,9 +36,7 @@ pub fn run(global: &Global, plan: &IdentityPlan) -> Result<Exit, RunError> {
     let MapNode { mut view, mut maps } = MapNode::open(global, plan.listing.progress)?;
     let examples = if plan.wanted.is_some() { usize::MAX } else { EXAMPLES };
     let known = collect(&mut maps, &mut view, plan.wanted.as_ref(), examples);
-    if let (Some(wanted), Exit::Done) = (&plan.wanted, maps.exit())
-        && known.is_empty()
-    {
+    if let (Some(wanted), true, Exit::Done) = (&plan.wanted, known.is_empty(), maps.exit()) {
         return Err(unknown(wanted));
     }
     let mut listing = Listing::new(io::stdout().lock(), &plan.listing, COLUMNS);
