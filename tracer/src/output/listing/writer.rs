@@ -93,7 +93,7 @@ impl<W: Write> Listing<W> {
         }
         self.row.clear();
         match self.options.format {
-            ListFormat::Csv => return ControlFlow::Continue(()),
+            ListFormat::Csv => ControlFlow::Continue(()),
             ListFormat::Json | ListFormat::Jsonl | ListFormat::Yaml => {
                 Object::write(&mut self.row, |members| raw_members(members, entry));
                 self.emit()

@@ -95,9 +95,11 @@ fn read_family(maps: &mut Maps, index: usize, balancer: &mut Balancer) {
     });
 }
 
-/// Shows every entry to `take`, which returns `None` for those that cannot be decoded. False: there is no
-/// such map, or none that can be read.
-fn each(maps: &mut Maps, layout: &Layout, take: &mut dyn FnMut(&[u8], &[u8]) -> Option<()>) -> bool {
+/// Takes an entry (key, value); `None`: it cannot be decoded.
+type Take<'a> = dyn FnMut(&[u8], &[u8]) -> Option<()> + 'a;
+
+/// Shows every entry to `take`. False: there is no such map, or none that can be read.
+fn each(maps: &mut Maps, layout: &Layout, take: &mut Take<'_>) -> bool {
     let Some(open) = maps.map(layout.name) else { return false };
     if !maps.is_known(&open, layout) {
         return false;
