@@ -216,8 +216,7 @@ fn bad_maps_are_one_line_each_and_harm_no_other() -> Result<Outcome> {
     assert_eq!(raw("cilium_ct6_global"), Some("ff".repeat(38).into()));
     let complaints = stderr(&output);
     for part in ["value size 64, expected 14 and 56", "`cilium_ct6_global`: 1 entries have impossible bits"] {
-        let part = part.replace("expected 14 and 56", "expected 14 and 56");
-        assert_eq!(complaints.matches(part.as_str()).count(), 1, "{complaints}");
+        assert_eq!(complaints.matches(part).count(), 1, "{complaints}");
     }
     let none = NodeSpace::create()?;
     none.run(|| make("cilium_lxc", 20, 48, 10).map(drop))?;

@@ -231,7 +231,11 @@ fn rows_equal_those_of_the_vendor_tool() -> Result<Outcome> {
 }
 
 /// Key (identity, direction, protocol, port, prefix) and what the entry says of it.
-type Entries = BTreeMap<(u64, bool, u64, u64, u64), (bool, u64, u64, u64, u64)>;
+/// (identity, egress, protocol, port, prefix length of protocol and port).
+type Key = (u64, bool, u64, u64, u64);
+/// (deny, proxy port, authentication, packets, bytes).
+type Entry = (bool, u64, u64, u64, u64);
+type Entries = BTreeMap<Key, Entry>;
 
 fn policies(space: &NodeSpace, tool: &Path, state: &Path) -> Result<()> {
     let listed = real_node::listing(tool, "policy-get-all-n.json")?;
@@ -248,7 +252,7 @@ fn policies(space: &NodeSpace, tool: &Path, state: &Path) -> Result<()> {
     Ok(())
 }
 
-fn vendor_entry(entry: &Value) -> Option<((u64, bool, u64, u64, u64), (bool, u64, u64, u64, u64))> {
+fn vendor_entry(entry: &Value) -> Option<(Key, Entry)> {
     let number = |value: &Value| value.as_u64();
     let key = &entry["Key"];
     let swapped = |value: &Value| Some(u64::from(u16::try_from(value.as_u64()?).ok()?.swap_bytes()));
@@ -270,7 +274,7 @@ fn vendor_entry(entry: &Value) -> Option<((u64, bool, u64, u64, u64), (bool, u64
     ))
 }
 
-fn our_entry(row: &Value) -> Option<((u64, bool, u64, u64, u64), (bool, u64, u64, u64, u64))> {
+fn our_entry(row: &Value) -> Option<(Key, Entry)> {
     let number = |key: &str| row[key].as_u64();
     let protocol = match row["protocol"].as_str()? {
         "ANY" => 0,
