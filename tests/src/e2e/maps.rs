@@ -230,11 +230,11 @@ fn rows_equal_those_of_the_vendor_tool() -> Result<Outcome> {
     })
 }
 
-/// Key (identity, direction, protocol, port, prefix) and what the entry says of it.
 /// (identity, egress, protocol, port, prefix length of protocol and port).
 type Key = (u64, bool, u64, u64, u64);
 /// (deny, proxy port, authentication, packets, bytes).
 type Entry = (bool, u64, u64, u64, u64);
+/// What each key says.
 type Entries = BTreeMap<Key, Entry>;
 
 fn policies(space: &NodeSpace, tool: &Path, state: &Path) -> Result<()> {
