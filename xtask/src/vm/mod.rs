@@ -11,7 +11,7 @@ mod qemu;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -93,9 +93,21 @@ pub fn end_to_end(kernels: &[&str], filter: &[String], jobs: usize) -> Result<Ve
     let filter = if filter.is_empty() { &kernel_tests } else { filter };
     let output = Output::locate()?;
     let payload = built_programs(&output, Profile::Release);
+    check_names(&payload)?;
     matrix::announce(kernels);
     let timeout = Duration::from_secs(TIMEOUT);
     Ok(Matrix { payload: &payload, filter, logs: logs(&output)?, timeout, update: false }.run(kernels, jobs))
+}
+
+/// A renamed test must not drop out of the matrix in silence.
+fn check_names(payload: &[Payload]) -> Result<()> {
+    let program = payload.iter().find(|file| file.source.ends_with("e2e")).context("no program `e2e`")?;
+    let listed = Command::new(&program.source).arg("--list").output().context("cannot run `e2e --list`")?;
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    for name in KERNEL_TESTS {
+        ensure!(listed.contains(name), "no end-to-end test is named `{name}`");
+    }
+    Ok(())
 }
 
 fn run_tests(args: &Args, kernels: &[&str]) -> Result<ExitCode> {
