@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::node::kernel::process::raise_memlock;
 use anyhow::{Context, Result};
 use clap::Parser;
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
@@ -102,6 +103,7 @@ fn selected(tests: &[Test], filters: &[String], exact: bool) -> Vec<Test> {
 /// The child's side: the exit code tells the outcome.
 fn run_inline(tests: &[Test], name: &str) -> Result<ExitCode> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot ask to die with the runner")?;
+    raise_memlock();
     let test = tests.iter().find(|test| test.name() == name).with_context(|| format!("no test `{name}`"))?;
     Ok(match (test.run)()? {
         Outcome::Passed => ExitCode::SUCCESS,

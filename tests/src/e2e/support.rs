@@ -211,10 +211,16 @@ impl Tracer {
     fn wait_until_ready(&mut self) -> Result<()> {
         let ready = self.scratch.path("ready");
         wait_until("tracer is ready", LIMIT, || {
-            if let Some(status) = self.child()?.try_wait()? {
+            // A short run may be over before we look.
+            if ready.exists() {
+                return Ok(true);
+            }
+            if let Some(status) = self.child()?.try_wait()?
+                && !ready.exists()
+            {
                 bail!("tracer ended early ({status}): {}", self.text("stderr"));
             }
-            Ok(ready.exists())
+            Ok(false)
         })
     }
 

@@ -351,24 +351,27 @@ fn past(now: u32) -> Vec<(CtKind, End, End, u8, Ct)> {
     };
     let expired = Ct { lifetime: now.saturating_sub(30), ..base };
     let short = Ct { lifetime: now + 55, tx: (1, 74), ..base };
+    // What an entry made on arrival counts first it has received; a service's entry counts what it sends on.
+    let received = Ct { lifetime: now + 55, rx: (1, 74), ..base };
+    let forwarded = Ct { rx: (0, 0), ..open };
     let client = end4(CLIENT.ipv4, 40000);
     let vip = end4(Ipv4Addr::new(10, 96, 0, 20), 80);
     let server = end4(SERVER.ipv4, 8080);
     let client6 = end6(CLIENT.ipv6, 40006);
     let server6 = end6(SERVER.ipv6, 8080);
     vec![
-        (CtKind::Service, client, vip, TCP, Ct { backend: 1, rev_nat: 2, source: 0, ..open }),
+        (CtKind::Service, client, vip, TCP, Ct { backend: 1, rev_nat: 2, source: 0, ..forwarded }),
         (CtKind::Out, client, server, TCP, Ct { rev_nat: 2, ..open }),
         (CtKind::In, client, server, TCP, open),
         (CtKind::RelatedOut, client, server, TCP, short),
-        (CtKind::RelatedIn, client, server, TCP, short),
+        (CtKind::RelatedIn, client, server, TCP, received),
         (CtKind::Out, end4(CLIENT.ipv4, 40001), end4(FAR_IPV4, 443), TCP, closing),
         (CtKind::Out, end4(CLIENT.ipv4, 40002), end4(FAR_IPV4, 443), TCP, expired),
         (CtKind::Out, end4(CLIENT.ipv4, 41000), end4(FAR_IPV4, 443), TCP, open),
         (CtKind::Out, end4(CLIENT.ipv4, 41002), end4(FAR_IPV4, 443), TCP, open),
         (CtKind::Out, end4(DNS.ipv4, 40053), end4(FAR_IPV4, 53), UDP, Ct { source: DNS.identity, ..short }),
         (CtKind::Out, end4(CLIENT.ipv4, 40010), end4(DNS.ipv4, 53), UDP, short),
-        (CtKind::In, end4(CLIENT.ipv4, 40010), end4(DNS.ipv4, 53), UDP, short),
+        (CtKind::In, end4(CLIENT.ipv4, 40010), end4(DNS.ipv4, 53), UDP, received),
         (CtKind::Out, end4(CLIENT.ipv4, 0x1234), end4(DNS.ipv4, 0), ICMP, short),
         (CtKind::In, client6, server6, TCP, open),
         (CtKind::Out, client6, server6, TCP, open),

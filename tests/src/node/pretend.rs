@@ -66,7 +66,7 @@ impl Builder {
     }
 
     pub fn build(self) -> Result<Node> {
-        raise_memlock();
+        process::raise_memlock();
         let facts = self.generation.facts();
         let space = NodeSpace::create()?;
         let around = Surroundings::create()?;
@@ -225,10 +225,4 @@ impl Node {
     pub fn remove_policy_entry(&self, pod: &Pod, entry: &PolicyEntry) -> Result<()> {
         self.policy_map(pod.endpoint)?.delete(&entry.key()).context("cannot remove a policy entry")
     }
-}
-
-/// Kernels before 5.11 count maps against this limit. Without the right to raise it, map creation tells.
-fn raise_memlock() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }

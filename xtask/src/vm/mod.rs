@@ -27,8 +27,8 @@ use crate::{build, process, say};
 
 /// The kernels that the tests run on unless others are named.
 pub const KERNELS: &[&str] = &["5.10", "6.1", "6.12", "6.18", kernel::NEWEST];
-/// How many VMs run at the same time.
-pub const DEFAULT_JOBS: usize = 1;
+/// How many VMs run at the same time: a test keeps hardly more than one processor busy.
+pub const DEFAULT_JOBS: usize = 2;
 /// Seconds for one VM.
 const TIMEOUT: u64 = 900;
 /// Our programs.

@@ -162,3 +162,9 @@ pub fn supervise(
 pub fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1)
 }
+
+/// Kernels before 5.11 count maps against this limit. Without the right to raise it, map creation tells.
+pub fn raise_memlock() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}

@@ -26,7 +26,7 @@ use std::time::Instant;
 use crate::cilium::maps::{MapRead, MapSource, PinnedMaps};
 use crate::cilium::node::{NodeView, Notice};
 use crate::cilium::pins::{Change, PinError};
-use crate::cilium::source::{self, Wanted, Why};
+use crate::cilium::source::{self, Refusal, Wanted, Why};
 use crate::cilium::table::{Visitor, Walk};
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
@@ -75,8 +75,11 @@ impl MapNode {
     }
 }
 
+/// Another process's root may be closed to us without hiding anything: only our own places count as forbidden.
 fn no_maps(found: &source::NodeSource) -> RunError {
-    let forbidden = found.refused.iter().find(|refusal| refusal.why == Why::Forbidden);
+    let is_forbidden =
+        |refusal: &&Refusal| refusal.why == Why::Forbidden && !refusal.path.starts_with("/proc");
+    let forbidden = found.refused.iter().find(is_forbidden);
     match forbidden {
         Some(refusal) => RunError::NotPermitted(refusal.path.display().to_string()),
         None => RunError::NoCilium(found.why_nothing()),
