@@ -170,9 +170,9 @@ fn prefixes(facts: &Facts) -> bool {
 #[inline(always)]
 fn covers(slot: usize, address: &[u32; 4]) -> bool {
     let mut difference = 0;
-    for word in 0..4 {
+    for (word, value) in address.iter().enumerate() {
         let mask = global!(FILTER.prefixes[slot].mask[word]);
-        difference |= (address[word] & mask) ^ global!(FILTER.prefixes[slot].addr[word]);
+        difference |= (value & mask) ^ global!(FILTER.prefixes[slot].addr[word]);
     }
     difference == 0
 }

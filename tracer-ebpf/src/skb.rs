@@ -52,12 +52,18 @@ pub fn load_skb(scratch: *mut Scratch, skb: u64) -> bool {
     read_kernel(to, span, skb)
 }
 
+/// The copied `sk_buff`.
+#[inline(always)]
+pub fn skb_copy(scratch: *const Scratch) -> *const u8 {
+    // SAFETY: `scratch` is a live map value; no reference is made.
+    unsafe { (&raw const (*scratch).skb).cast() }
+}
+
 /// A member of the copied `sk_buff`.
 macro_rules! skb_field {
     ($scratch:expr, $reader:ident, $field:ident) => {
-        // SAFETY: `scratch` is a live map value.
         $crate::skb::$reader(
-            unsafe { (&raw const (*$scratch).skb).cast::<u8>() },
+            $crate::skb::skb_copy($scratch),
             tracer_common::config::MAX_SKB_SPAN,
             $crate::settings::offset!($field),
         )
@@ -107,7 +113,7 @@ fn from(scratch: *const Scratch, start: u8, address: u64, data: u64) -> Extent {
     let length = skb_field!(scratch, read_u32, skb_len);
     let paged = skb_field!(scratch, read_u32, skb_data_len);
     let before = data.wrapping_sub(address) as u32;
-    let linear = if paged > length { 0 } else { length - paged };
+    let linear = length.saturating_sub(paged);
     Extent { start, address, linear: before.wrapping_add(linear), length: before.wrapping_add(length) }
 }
 
