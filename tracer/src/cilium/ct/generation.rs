@@ -89,7 +89,7 @@ pub(super) struct Meaning {
 pub(super) fn meaning(generations: Generations, key: &CtKey, value: &[u8; VALUE_SIZE]) -> Option<Meaning> {
     let left = match generations.single() {
         Some(one) => return read(one, key, value),
-        None => generations.both(possible(key, value)),
+        None => generations.both(likely(key, value)),
     };
     let mut found =
         Generation::ALL.into_iter().filter(|g| left.contains(*g)).filter_map(|g| read(g, key, value));
@@ -187,9 +187,9 @@ fn struct_of<T: FromBytes + Default>(value: &[u8; VALUE_SIZE]) -> T {
     T::read_from_bytes(value).unwrap_or_default()
 }
 
-/// The generations that can have written this value.
-fn possible(key: &CtKey, value: &[u8; VALUE_SIZE]) -> Generations {
-    let can = |g: &Generation| is_possible(*g, key, value);
+/// The generations that are likely to have written this value.
+fn likely(key: &CtKey, value: &[u8; VALUE_SIZE]) -> Generations {
+    let can = |g: &Generation| is_likely(*g, key, value);
     Generations(Generation::ALL.into_iter().filter(can).fold(0, |bits, g| bits | g.bit()))
 }
 
@@ -202,23 +202,25 @@ const PACKET_BYTES: std::ops::RangeInclusive<u64> = 14..=600_000;
 fn is_possible(generation: Generation, key: &CtKey, value: &[u8; VALUE_SIZE]) -> bool {
     let entry = struct_of::<CtEntryPerDirection>(value);
     let (first, second) = (entry.rx_packets, entry.rx_bytes_or_backend_id);
-    let last = is_count(entry.tx_packets, entry.tx_bytes);
-    if key.kind == Kind::Service {
-        return first == 0 && second <= MAX_BACKEND && last;
+    if !is_count(entry.tx_packets, entry.tx_bytes) {
+        return false;
     }
-    last && match generation {
-        Generation::PerDirection => is_count(first, second) && !lacks_own_direction(key, &entry),
-        Generation::Pair => first == 0 && second == 0,
-        Generation::Nat if first == 0 && second == 0 => true,
-        Generation::Nat => {
-            key.kind == Kind::Out && (key.ends.originator.is_ipv6() || is_v4_in_16(first, second))
-        }
+    match (generation, key.kind) {
+        (Generation::PerDirection, Kind::Service) => second <= MAX_BACKEND,
+        (_, Kind::Service) => first == 0 && second <= MAX_BACKEND,
+        (Generation::PerDirection, _) => is_count(first, second),
+        _ if first == 0 && second == 0 => true,
+        (Generation::Nat, Kind::Out) => key.ends.originator.is_ipv6() || is_v4_in_16(first, second),
+        _ => false,
     }
 }
 
-/// Of an entry that was made on arrival the first packet was counted as received, if anything was counted.
-fn lacks_own_direction(key: &CtKey, entry: &CtEntryPerDirection) -> bool {
-    key.is_in && entry.rx_packets == 0 && entry.tx_packets != 0
+/// Possible, and what a release really does: of an entry that was made on arrival the first packet was
+/// counted as received, if anything was counted.
+fn is_likely(generation: Generation, key: &CtKey, value: &[u8; VALUE_SIZE]) -> bool {
+    let entry = struct_of::<CtEntryPerDirection>(value);
+    let lacks_first = key.kind == Kind::In && entry.rx_packets == 0 && entry.tx_packets != 0;
+    is_possible(generation, key, value) && !(generation == Generation::PerDirection && lacks_first)
 }
 
 const fn is_v4_in_16(first: u64, second: u64) -> bool {
@@ -236,21 +238,21 @@ fn is_count(packets: u64, bytes: u64) -> bool {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     entries: u64,
-    /// By [`Generation`]: entries that it cannot have written.
-    impossible: [u64; 3],
+    /// By [`Generation`]: entries that it is not likely to have written.
+    unlikely: [u64; 3],
 }
 
-/// A share of strange entries up to one in this many is not yet evidence against a generation.
+/// Up to one strange entry in this many is no evidence against a generation.
 const TOLERANCE: u64 = 50;
 
 impl Sample {
     /// Adds an entry with a good key.
     pub fn add(&mut self, key: &CtKey, value: &[u8]) {
         let Ok(value) = value.try_into() else { return };
-        let possible = possible(key, value);
+        let likely = likely(key, value);
         self.entries += 1;
         for generation in Generation::ALL {
-            self.impossible[generation as usize] += u64::from(!possible.contains(generation));
+            self.unlikely[generation as usize] += u64::from(!likely.contains(generation));
         }
     }
 
@@ -258,8 +260,14 @@ impl Sample {
         self.entries
     }
 
+    /// Those that explain the entries as well as any other does, but for a few strange ones; none if the best
+    /// explains less than half.
     fn allows(&self) -> Generations {
-        let allowed = |g: &Generation| self.impossible[*g as usize] * TOLERANCE <= self.entries;
+        let best = self.unlikely.into_iter().min().unwrap_or_default();
+        if best * 2 > self.entries {
+            return Generations(0);
+        }
+        let allowed = |g: &Generation| self.unlikely[*g as usize] <= best + self.entries / TOLERANCE;
         Generations(Generation::ALL.into_iter().filter(allowed).fold(0, |bits, g| bits | g.bit()))
     }
 }
@@ -289,7 +297,7 @@ pub fn decide(releases: &Judgement, sample: &Sample) -> Result<Generations, Conf
     }
     let least = |generations: Generations| {
         let counts = Generation::ALL.into_iter().filter(move |g| generations.contains(*g));
-        counts.map(|g| sample.impossible[g as usize]).min().unwrap_or_default()
+        counts.map(|g| sample.unlikely[g as usize]).min().unwrap_or_default()
     };
     let entries = sample.entries;
     Err(match by_entries.is_empty() {

@@ -144,7 +144,7 @@ impl CtFill {
             return false;
         };
         let at = |ip| view.endpoints().by_ip(ip).map(|endpoint| endpoint.id);
-        self.owners.add(at(key.ends.originator.ip()).or_else(|| at(key.ends.other.ip())));
+        self.owners.add(&at(key.ends.originator.ip()).or_else(|| at(key.ends.other.ip())));
         let since = clock.age(lifetime);
         self.longest_expired = self.longest_expired.max(since);
         since > 0

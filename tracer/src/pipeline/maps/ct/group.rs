@@ -65,13 +65,13 @@ fn count_table(
     groups: &mut Groups,
 ) -> u64 {
     let Some(generations) = facts.generations else { return 0 };
-    let mut undecoded = 0;
+    let (mut undecoded, mut values) = (0, Vec::with_capacity(by.len()));
     maps.walk(&table.open, &mut |key, value| {
         match ct::decode(table.map, generations, key, value) {
             Some(entry) if selection.takes(&entry, &facts.clock) => {
-                groups.add(
-                    by.iter().map(|property| value_of(*property, index, &entry, view.endpoints())).collect(),
-                );
+                values.clear();
+                values.extend(by.iter().map(|property| value_of(*property, index, &entry, view.endpoints())));
+                groups.add(values.as_slice());
             }
             Some(_) => {}
             None => undecoded += 1,

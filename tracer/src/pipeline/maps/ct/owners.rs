@@ -1,6 +1,7 @@
 //! Who has the most entries, in bounded memory: exact as long as the groups fit, after that with an error
 //! that is known (the sketch of Misra and Gries: when a group more does not fit, every group gives one entry).
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -23,12 +24,17 @@ impl<K> Default for Owners<K> {
 }
 
 impl<K: Eq + Hash + Ord + Clone> Owners<K> {
-    pub fn add(&mut self, key: K) {
+    /// Adds an entry to its group. Allocates for new groups only.
+    pub fn add<Q>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Eq + Hash + ToOwned<Owned = K>,
+    {
         self.total += 1;
-        if let Some(entries) = self.groups.get_mut(&key) {
+        if let Some(entries) = self.groups.get_mut(key) {
             *entries += 1;
         } else if self.groups.len() < self.capacity {
-            self.groups.insert(key, 1);
+            self.groups.insert(key.to_owned(), 1);
         } else {
             self.error += 1;
             self.groups.retain(|_, entries| {
@@ -64,7 +70,7 @@ mod tests {
     fn few_groups_are_counted_exactly() {
         let mut owners = Owners::default();
         for key in ["a", "b", "a", "c", "a", "b"] {
-            owners.add(key);
+            owners.add(&key);
         }
         assert_eq!(owners.largest(2), [("a", 3), ("b", 2)]);
         assert_eq!((owners.total(), owners.error()), (6, 0));
@@ -74,8 +80,8 @@ mod tests {
     fn a_large_group_is_found_among_many_small_ones_and_the_error_is_told() {
         let mut owners = Owners { capacity: 10, ..Owners::default() };
         for n in 0..1000u32 {
-            owners.add(0);
-            owners.add(n + 1);
+            owners.add(&0);
+            owners.add(&(n + 1));
         }
         let largest = owners.largest(1)[0];
         assert_eq!(largest.0, 0);
