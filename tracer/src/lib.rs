@@ -12,4 +12,5 @@ pub mod nat;
 pub mod output;
 pub mod packet;
 pub mod pipeline;
+pub mod policy;
 pub mod probe;

@@ -13,6 +13,7 @@ use zerocopy::FromBytes;
 use super::pins::PolicyPin;
 use super::release::{Evidence, ReleaseRange};
 use crate::kernel::bpf::MapInfo;
+use crate::model::policy as model;
 
 const LPM_TRIE: u32 = 11;
 const KEY_SIZE: u32 = 12;
@@ -37,12 +38,47 @@ pub struct PolicyEntry {
     pub proxy_port: u16,
     /// 0 none, 1 SPIRE, 2 always fail.
     pub auth_type: u8,
+    /// What a value up to 1.16 says of its key: any protocol, any port.
+    pub wildcards: Option<(bool, bool)>,
     pub explicit_auth: Option<bool>,
     pub proxy_port_priority: Option<u8>,
     pub precedence: Option<u32>,
     pub cookie: Option<u32>,
     /// The counters that are in the entry itself.
     pub counters: Option<(u64, u64)>,
+}
+
+impl PolicyEntry {
+    /// The same in the user's words; `None`: impossible bits, which [`decode`] does not let through.
+    pub fn to_model(&self) -> Option<model::Entry> {
+        let direction = if self.egress { model::Direction::Egress } else { model::Direction::Ingress };
+        let port = self.ports.map_or(0, |(first, _)| first);
+        let traffic = model::Traffic::new(self.prefix_length, self.protocol.unwrap_or_default(), port)?;
+        let plain = model::Entry::allow(model::Key { direction, identity: self.identity, traffic });
+        let (any_protocol, any_port) = self.wildcards.unwrap_or((plain.any_protocol, plain.any_port));
+        Some(model::Entry {
+            deny: self.deny,
+            proxy_port: self.proxy_port,
+            proxy_priority: self.proxy_port_priority.unwrap_or_default(),
+            auth_type: self.auth_type,
+            explicit_auth: self.explicit_auth.unwrap_or_default(),
+            precedence: self.precedence.unwrap_or_default(),
+            cookie: self.cookie.unwrap_or_default(),
+            any_protocol,
+            any_port,
+            ..plain
+        })
+    }
+}
+
+/// How the datapath of the release that made the map chooses between its entries.
+pub fn order(pin: PolicyPin, generation: Generation) -> model::Order {
+    match generation {
+        Generation::Wildcard => model::Order::FirstMatch,
+        Generation::Prefix | Generation::Compact => model::Order::DenyFirst,
+        Generation::Precedence if pin.version >= 3 => model::Order::Aggregated,
+        Generation::Precedence => model::Order::Precedence,
+    }
 }
 
 /// Why the entries of a policy map are not interpreted.
@@ -178,6 +214,7 @@ pub fn decode(generation: Generation, key: &[u8], value: &[u8]) -> Option<Policy
         deny: false,
         proxy_port: 0,
         auth_type: 0,
+        wildcards: None,
         explicit_auth: None,
         proxy_port_priority: None,
         precedence: None,
@@ -199,6 +236,7 @@ fn wildcard(base: PolicyEntry, value: &[u8]) -> Option<PolicyEntry> {
         deny: v.is_deny(),
         proxy_port: v.proxy_port.get(),
         auth_type: v.auth_type,
+        wildcards: Some((v.is_any_protocol(), v.is_any_port())),
         counters: Some((v.packets, v.bytes)),
         ..base
     })

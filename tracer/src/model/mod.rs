@@ -5,5 +5,6 @@ pub mod endpoint;
 pub mod flow;
 pub mod names;
 pub mod packet;
+pub mod policy;
 pub mod reason;
 pub mod time;
