@@ -30,4 +30,5 @@ pub mod release;
 pub mod source;
 pub mod state;
 pub mod table;
+pub mod when;
 pub mod world;

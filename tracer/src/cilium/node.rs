@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,14 +14,16 @@ use tracer_common::id::{EndpointId, Identity, MapId};
 use super::endpoints::Endpoints;
 use super::ipcache::{self, Answers};
 use super::lxc::{self, LxcEntry};
+use super::maps::{MapSource, PinnedMaps};
 use super::metrics::{MetricsError, MetricsSnapshot};
-use super::pins::{self, Change, Pin, PinError};
+use super::pins::{self, Change, Pin};
 use super::release::{Evidence, Judgement, judge};
 use super::source::NodeSource;
 use super::state::config::AgentConfig;
 use super::state::directory::StateDir;
-use super::state::file::Problem;
+use super::state::file::{LiveFiles, Problem, StateFiles};
 use super::table::Walk;
+use super::when::When;
 use super::world::{World, WorldClues};
 use super::{identity, release};
 use crate::model::endpoint::{IdentitySource, Labels, LocalEndpoint};
@@ -65,6 +66,27 @@ impl fmt::Display for Notice {
     }
 }
 
+/// What a node is read from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub maps: Option<Arc<dyn MapSource>>,
+    pub files: Option<Arc<dyn StateFiles>>,
+    pub when: When,
+}
+
+impl Origin {
+    /// The running node.
+    pub fn live(source: &NodeSource) -> Self {
+        let maps = source.globals.as_deref().map(PinnedMaps::new);
+        let files = source.state_dir.clone().map(LiveFiles);
+        Self {
+            maps: maps.map(|maps| Arc::new(maps) as _),
+            files: files.map(|files| Arc::new(files) as _),
+            when: When::Now,
+        }
+    }
+}
+
 /// The maps that naming and counting need.
 #[derive(Debug)]
 struct Pins {
@@ -78,6 +100,7 @@ struct Pins {
 #[derive(Debug)]
 pub struct NodeView {
     source: NodeSource,
+    origin: Origin,
     pins: Option<Pins>,
     state: Option<StateDir>,
     /// The time that answers are given for.
@@ -100,17 +123,24 @@ pub struct NodeView {
 impl NodeView {
     /// Opens what `source` found and reads it a first time.
     pub fn new(source: NodeSource, now: Instant) -> Self {
-        let pins = source.globals.as_deref().map(|dir| Pins {
-            ipcache: Pin::new(dir, &pins::IPCACHE),
-            lxc: Pin::new(dir, &pins::LXC),
-            metrics: Pin::new(dir, &pins::METRICS),
-            events: Pin::new(dir, &pins::EVENTS),
+        let origin = Origin::live(&source);
+        Self::over(source, origin, now)
+    }
+
+    /// The view of a node that is kept elsewhere; `source` then only says where.
+    pub fn over(source: NodeSource, origin: Origin, now: Instant) -> Self {
+        let pins = origin.maps.as_ref().map(|maps| Pins {
+            ipcache: Pin::new(maps.clone(), &pins::IPCACHE),
+            lxc: Pin::new(maps.clone(), &pins::LXC),
+            metrics: Pin::new(maps.clone(), &pins::METRICS),
+            events: Pin::new(maps.clone(), &pins::EVENTS),
         });
         let releases = judge(&[]);
         let mut view = Self {
             pins,
-            state: source.state_dir.as_deref().map(StateDir::new),
+            state: origin.files.clone().map(StateDir::new),
             source,
+            origin,
             now,
             lxc: Vec::new(),
             lxc_next: Vec::new(),
@@ -215,8 +245,8 @@ impl NodeView {
     fn evidence(&self) -> Vec<Evidence> {
         let agent = self.state.as_ref().and_then(StateDir::agent_version).cloned().map(Evidence::Agent);
         let mut evidence: Vec<Evidence> = agent.into_iter().collect();
-        let Some(directory) = &self.source.globals else { return evidence };
-        let names = pins::names(directory).unwrap_or_default();
+        let Some(maps) = &self.origin.maps else { return evidence };
+        let names = maps.names().unwrap_or_default();
         let policy = pins::policy_pins(names.iter().map(String::as_str));
         let newest_policy = policy.into_iter().max_by_key(|pin| pin.version);
         evidence.extend(newest_policy.map(|pin| Evidence::Pin(pin.name())));
@@ -274,6 +304,21 @@ impl NodeView {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// The node's maps by name; `None`: it has no Cilium.
+    pub fn maps(&self) -> Option<&Arc<dyn MapSource>> {
+        self.origin.maps.as_ref()
+    }
+
+    /// The agent's state files.
+    pub fn state_files(&self) -> Option<&Arc<dyn StateFiles>> {
+        self.origin.files.as_ref()
+    }
+
+    /// The time that maps and files are of.
+    pub fn when(&self) -> When {
+        self.origin.when
     }
 
     /// Where the node was found.
@@ -341,15 +386,6 @@ impl NodeView {
     /// The endpoint map as of the last refresh, by address.
     pub fn lxc_entries(&self) -> &[LxcEntry] {
         &self.lxc
-    }
-
-    /// The newest policy map of an endpoint.
-    pub fn policy_pin(&self, endpoint: EndpointId) -> Result<Option<PathBuf>, PinError> {
-        let Some(directory) = &self.source.globals else { return Ok(None) };
-        let names =
-            pins::names(directory).map_err(|source| PinError::Open { map: "cilium_policy", source })?;
-        let pins = pins::policy_pins(names.iter().map(String::as_str));
-        Ok(pins.iter().find(|pin| pin.endpoint == endpoint).map(|pin| directory.join(pin.name())))
     }
 }
 

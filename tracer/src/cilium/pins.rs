@@ -3,12 +3,13 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracer_common::id::{EndpointId, MapId};
 
-use super::table::Table;
+use super::maps::{MapRead, MapSource};
 use crate::kernel::bpf::MapInfo;
 
 /// How often a pin is compared with the map that is open.
@@ -104,14 +105,14 @@ impl fmt::Display for Change {
 /// An open map and the layout that it was recognized by.
 #[derive(Debug)]
 pub struct Opened {
-    pub table: Table,
+    pub table: Box<dyn MapRead>,
     pub layout: &'static Layout,
 }
 
 /// A pinned map, looked after.
 #[derive(Debug)]
 pub struct Pin {
-    directory: PathBuf,
+    source: Arc<dyn MapSource>,
     /// Newest first; several of one name are its generations.
     layouts: &'static [Layout],
     open: Option<Opened>,
@@ -121,8 +122,8 @@ pub struct Pin {
 }
 
 impl Pin {
-    pub fn new(directory: &Path, layouts: &'static [Layout]) -> Self {
-        Self { directory: directory.to_owned(), layouts, open: None, complaint: None, checked: None }
+    pub fn new(source: Arc<dyn MapSource>, layouts: &'static [Layout]) -> Self {
+        Self { source, layouts, open: None, complaint: None, checked: None }
     }
 
     pub fn opened(&self) -> Option<&Opened> {
@@ -139,7 +140,7 @@ impl Pin {
             return None;
         }
         self.checked = Some(now);
-        match open_newest(&self.directory, self.layouts) {
+        match open_newest(&*self.source, self.layouts) {
             Ok(found) => self.take(found),
             Err(error) => self.complain(error),
         }
@@ -189,9 +190,9 @@ pub fn layout_of(
 }
 
 /// Opens the first name that is pinned.
-pub fn open_newest(directory: &Path, layouts: &'static [Layout]) -> Result<Opened, PinError> {
+pub fn open_newest(source: &dyn MapSource, layouts: &'static [Layout]) -> Result<Opened, PinError> {
     for layout in layouts {
-        match Table::open(&directory.join(layout.name)) {
+        match source.open(layout.name) {
             Ok(table) => return recognize(table, layout.name, layouts),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(PinError::Open { map: layout.name, source }),
@@ -200,7 +201,11 @@ pub fn open_newest(directory: &Path, layouts: &'static [Layout]) -> Result<Opene
     Err(PinError::Absent { map: layouts[layouts.len() - 1].name })
 }
 
-fn recognize(table: Table, map: &'static str, layouts: &'static [Layout]) -> Result<Opened, PinError> {
+fn recognize(
+    table: Box<dyn MapRead>,
+    map: &'static str,
+    layouts: &'static [Layout],
+) -> Result<Opened, PinError> {
     let layout = layout_of(map, table.info(), layouts)?;
     Ok(Opened { table, layout })
 }
@@ -288,6 +293,7 @@ pub fn policy_pins<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<PolicyPi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cilium::maps::PinnedMaps;
 
     fn sizes(map: &'static str, map_type: u32, key: u32, value: u32) -> Result<&'static str, String> {
         check_sizes(map, map_type, key, value, &IPCACHE).map(|l| l.releases).map_err(|e| e.to_string())
@@ -319,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_missing_pin_is_complained_about_once_and_looked_for_once_a_second() {
-        let mut pin = Pin::new(Path::new("/no/such/place"), &LXC);
+        let mut pin = Pin::new(Arc::new(PinnedMaps::new(Path::new("/no/such/place"))), &LXC);
         let start = Instant::now();
         assert!(matches!(pin.check(start), Some(Change::Refused(PinError::Absent { map: "cilium_lxc" }))));
         assert!(pin.check(start + Duration::from_millis(10)).is_none());

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
+use crate::cilium::node::NodeView;
 use crate::cilium::state::config::{AgentConfig, CtClock};
-use crate::kernel::clock;
 
 /// How time stamps become seconds, and what time it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +38,9 @@ const RATES: [u32; 4] = [250, 1000, 100, 300];
 const JIFFIES_HEAD_START: u64 = 300;
 
 impl Clock {
-    /// `newest`: the latest end of life of some entries, 0 if there are none.
-    pub fn detect(config: Option<&AgentConfig>, newest: u32) -> Self {
-        Self::decide(config, newest, clock::monotonic_now() / 1_000_000_000)
+    /// The clock of the node's agent. `newest`: the latest end of life of some entries, 0 if there are none.
+    pub fn detect(view: &NodeView, newest: u32) -> Self {
+        Self::decide(view.config(), newest, view.when().monotonic_ns() / 1_000_000_000)
     }
 
     /// The clock of an agent with these settings at a given time, in seconds since boot.

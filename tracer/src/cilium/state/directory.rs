@@ -12,7 +12,7 @@ use tracer_common::id::{EndpointId, Identity};
 
 use super::config::{self, AgentConfig};
 use super::endpoint::{self, EndpointState};
-use super::file::{self, Problem, Stamp, StateError};
+use super::file::{Problem, Stamp, StateError, StateFiles};
 use super::{identities, nodes};
 use crate::cilium::release::AgentVersion;
 use crate::model::endpoint::Labels;
@@ -27,7 +27,7 @@ const MAX_TOLD: usize = 1000;
 /// The agent's state, as far as it could be read.
 #[derive(Debug)]
 pub struct StateDir {
-    path: PathBuf,
+    files: Arc<dyn StateFiles>,
     endpoints: BTreeMap<EndpointId, Loaded>,
     local_identities: Cached<HashMap<Identity, Arc<Labels>>>,
     nodes: Cached<HashMap<IpAddr, Arc<str>>>,
@@ -65,15 +65,14 @@ impl<T: Default> Cached<T> {
     /// is for a moment while it is replaced, leaves the value.
     fn refresh(
         &mut self,
-        directory: &Path,
+        files: &dyn StateFiles,
         parse: impl Fn(&[u8]) -> Result<T, StateError>,
         problems: &mut Vec<Problem>,
     ) -> bool {
-        let path = directory.join(self.name);
-        match self.reread(&path, parse) {
+        match self.reread(files, parse) {
             Ok(changed) => changed,
             Err(error) => {
-                problems.push(Problem { path, error });
+                problems.push(Problem { path: files.place(Path::new(self.name)), error });
                 false
             }
         }
@@ -81,23 +80,24 @@ impl<T: Default> Cached<T> {
 
     fn reread(
         &mut self,
-        path: &Path,
+        files: &dyn StateFiles,
         parse: impl Fn(&[u8]) -> Result<T, StateError>,
     ) -> Result<bool, StateError> {
-        let stamp = Stamp::of(path)?;
+        let path = Path::new(self.name);
+        let stamp = files.stamp(path)?;
         if stamp.is_none() || stamp == self.stamp {
             return Ok(false);
         }
         self.stamp = stamp;
-        self.value = parse(&file::read(path)?)?;
+        self.value = parse(&files.read(path)?)?;
         Ok(true)
     }
 }
 
 impl StateDir {
-    pub fn new(path: &Path) -> Self {
+    pub fn new(files: Arc<dyn StateFiles>) -> Self {
         Self {
-            path: path.to_owned(),
+            files,
             endpoints: BTreeMap::new(),
             local_identities: Cached::new("local_allocator_state.json"),
             nodes: Cached::new("nodes.json"),
@@ -117,7 +117,7 @@ impl StateDir {
             return false;
         }
         self.checked = Some(now);
-        let stamp = Stamp::of(&self.path).ok().flatten();
+        let stamp = self.files.stamp(Path::new("")).ok().flatten();
         if stamp == self.stamp && since(self.scanned).is_some_and(|age| age < SCAN_INTERVAL) {
             return false;
         }
@@ -127,19 +127,20 @@ impl StateDir {
 
     fn scan(&mut self) -> bool {
         let mut problems = Vec::new();
-        let mut changed = self.local_identities.refresh(&self.path, identities::parse, &mut problems);
-        changed |= self.nodes.refresh(&self.path, nodes::parse, &mut problems);
-        changed |= self.config.refresh(&self.path, config::parse, &mut problems);
+        let mut changed = self.local_identities.refresh(&*self.files, identities::parse, &mut problems);
+        changed |= self.nodes.refresh(&*self.files, nodes::parse, &mut problems);
+        changed |= self.config.refresh(&*self.files, config::parse, &mut problems);
         changed |= self.scan_endpoints(&mut problems);
         self.tell(problems);
         changed
     }
 
     fn scan_endpoints(&mut self, problems: &mut Vec<Problem>) -> bool {
-        let directories = match list(&self.path) {
+        let directories = match list(&*self.files) {
             Ok(directories) => directories,
             Err(error) => {
-                problems.push(Problem { path: self.path.clone(), error: StateError::Read(error) });
+                problems
+                    .push(Problem { path: self.files.place(Path::new("")), error: StateError::Read(error) });
                 return false;
             }
         };
@@ -147,14 +148,14 @@ impl StateDir {
         self.endpoints.retain(|id, _| directories.contains_key(id));
         let mut changed = self.endpoints.len() != before;
         for (id, name) in directories {
-            changed |= self.load(id, &self.path.join(name), problems);
+            changed |= self.load(id, Path::new(&name), problems);
         }
         changed
     }
 
     /// Reads an endpoint's directory unless it is the one that was read before.
     fn load(&mut self, id: EndpointId, directory: &Path, problems: &mut Vec<Problem>) -> bool {
-        let source = match newest_form(directory) {
+        let source = match newest_form(&*self.files, directory) {
             Ok(Some(source)) => source,
             Ok(None) => return false,
             Err(problem) => {
@@ -166,12 +167,12 @@ impl StateDir {
             return false;
         }
         let header = directory.join(HEADER);
-        let state = read_state(&source.0, id)
-            .map_err(|error| problems.push(Problem { path: source.0.clone(), error }));
+        let state = read_state(&*self.files, &source.0, id)
+            .map_err(|error| problems.push(Problem { path: self.files.place(&source.0), error }));
         // The header is a courtesy where there is JSON, so whatever is wrong with it is told only if it was
         // the source, and then it was told already.
         let version =
-            file::read(&header).ok().and_then(|bytes| endpoint::agent_version(&bytes).ok()).flatten();
+            self.files.read(&header).ok().and_then(|bytes| endpoint::agent_version(&bytes).ok()).flatten();
         let state = state.ok().map(Arc::new);
         self.endpoints.insert(id, Loaded { source, state, version });
         true
@@ -222,20 +223,20 @@ const JSON: &str = "ep_config.json";
 const HEADER: &str = "ep_config.h";
 
 /// The file that speaks for an endpoint: JSON where there is any.
-fn newest_form(directory: &Path) -> Result<Option<(PathBuf, Stamp)>, Problem> {
+fn newest_form(files: &dyn StateFiles, directory: &Path) -> Result<Option<(PathBuf, Stamp)>, Problem> {
     for name in [JSON, HEADER] {
         let path = directory.join(name);
-        match Stamp::of(&path) {
+        match files.stamp(&path) {
             Ok(Some(stamp)) => return Ok(Some((path, stamp))),
             Ok(None) => {}
-            Err(error) => return Err(Problem { path, error }),
+            Err(error) => return Err(Problem { path: files.place(&path), error }),
         }
     }
     Ok(None)
 }
 
-fn read_state(path: &Path, id: EndpointId) -> Result<EndpointState, StateError> {
-    let bytes = file::read(path)?;
+fn read_state(files: &dyn StateFiles, path: &Path, id: EndpointId) -> Result<EndpointState, StateError> {
+    let bytes = files.read(path)?;
     if path.ends_with(JSON) { endpoint::from_json(&bytes, id) } else { endpoint::from_header(&bytes, id) }
 }
 
@@ -266,10 +267,9 @@ fn form_of(name: &str) -> Option<(EndpointId, Form)> {
 }
 
 /// The directory that speaks for each endpoint.
-fn list(path: &Path) -> io::Result<BTreeMap<EndpointId, String>> {
+fn list(files: &dyn StateFiles) -> io::Result<BTreeMap<EndpointId, String>> {
     let mut best: BTreeMap<EndpointId, (Form, String)> = BTreeMap::new();
-    for entry in std::fs::read_dir(path)? {
-        let Ok(name) = entry?.file_name().into_string() else { continue };
+    for name in files.names()? {
         let Some((id, form)) = form_of(&name) else { continue };
         if best.get(&id).is_none_or(|(known, _)| form < *known) {
             best.insert(id, (form, name));
@@ -283,6 +283,11 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::cilium::state::file::LiveFiles;
+
+    fn open(dir: &Path) -> StateDir {
+        StateDir::new(Arc::new(LiveFiles(dir.to_owned())))
+    }
 
     fn write(dir: &Path, name: &str, text: &str) {
         let path = dir.join(name);
@@ -325,7 +330,7 @@ mod tests {
         write(dir.path(), "7_next_fail/ep_config.json", &pod(7, "failed"));
         write(dir.path(), "8_stale/ep_config.json", &pod(8, "stale"));
         write(dir.path(), "8_next_fail/ep_config.json", &pod(8, "failed"));
-        let mut state = StateDir::new(dir.path());
+        let mut state = open(dir.path());
         assert!(state.refresh(Instant::now()));
         assert_eq!(pods(&state), [(7, "active"), (8, "stale")]);
     }
@@ -341,7 +346,7 @@ mod tests {
         std::os::unix::fs::symlink("ep_config.json", dir.path().join("6/ep_config.json")).unwrap();
         write(dir.path(), "9", "a file where a directory should be");
         write(dir.path(), "nodes.json", "{}");
-        let mut state = StateDir::new(dir.path());
+        let mut state = open(dir.path());
         let start = Instant::now();
         state.refresh(start);
         assert_eq!(pods(&state), [(1, "good")]);
@@ -362,7 +367,7 @@ mod tests {
     fn changes_are_seen_and_nothing_is_read_twice() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "1/ep_config.json", &pod(1, "one"));
-        let mut state = StateDir::new(dir.path());
+        let mut state = open(dir.path());
         let start = Instant::now();
         assert!(state.refresh(start));
         assert!(!state.refresh(start + SCAN_INTERVAL));
@@ -382,7 +387,7 @@ mod tests {
     fn a_directory_that_is_gone_is_a_problem_and_keeps_what_was_known() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "1/ep_config.json", &pod(1, "one"));
-        let mut state = StateDir::new(dir.path());
+        let mut state = open(dir.path());
         let start = Instant::now();
         state.refresh(start);
         drop(dir);

@@ -46,6 +46,44 @@ impl Problem {
     }
 }
 
+/// The files of a state directory, wherever they are kept. Paths are relative to the directory, which is `""`.
+pub trait StateFiles: std::fmt::Debug + Send + Sync {
+    /// Names in the directory.
+    fn names(&self) -> io::Result<Vec<String>>;
+
+    /// `None`: nothing is there.
+    fn stamp(&self, path: &Path) -> Result<Option<Stamp>, StateError>;
+
+    /// The whole file, at most [`MAX_BYTES`].
+    fn read(&self, path: &Path) -> Result<Vec<u8>, StateError>;
+
+    /// How people find it.
+    fn place(&self, path: &Path) -> PathBuf;
+}
+
+/// A state directory of the file system.
+#[derive(Clone, Debug)]
+pub struct LiveFiles(pub PathBuf);
+
+impl StateFiles for LiveFiles {
+    fn names(&self) -> io::Result<Vec<String>> {
+        let names = std::fs::read_dir(&self.0)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        names.filter_map(io::Result::transpose).collect()
+    }
+
+    fn stamp(&self, path: &Path) -> Result<Option<Stamp>, StateError> {
+        Stamp::of(&self.place(path))
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, StateError> {
+        read(&self.place(path))
+    }
+
+    fn place(&self, path: &Path) -> PathBuf {
+        self.0.join(path)
+    }
+}
+
 /// Tells whether a file is still the one that was read: agents replace files, they do not edit them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp {
@@ -62,6 +100,16 @@ impl Stamp {
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(StateError::Read(error)),
         }
+    }
+
+    /// Of a file that never changes.
+    pub const fn fixed(modified: (i64, i64), size: u64) -> Self {
+        Self { modified, size, inode: 0 }
+    }
+
+    /// Bytes.
+    pub const fn size(&self) -> u64 {
+        self.size
     }
 
     /// Seconds and nanoseconds of the last change.

@@ -1,10 +1,11 @@
 //! The ports that the datapath translates sources to, as the agent wrote them down when it compiled the
 //! datapath or started.
 
-use std::io;
 use std::path::Path;
 
 use serde_json::Value;
+
+use super::file::{StateError, StateFiles};
 
 /// First and last port, and the file that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,23 +19,23 @@ const NODE_CONFIG: &str = "globals/node_config.h";
 const AGENT_CONFIG: &str = "agent-runtime-config.json";
 
 /// `Ok(None)`: neither file tells.
-pub fn read(state_dir: &Path) -> io::Result<Option<NatPorts>> {
-    if let Some(text) = read_file(&state_dir.join(NODE_CONFIG))?
+pub fn read(files: &dyn StateFiles) -> Result<Option<NatPorts>, StateError> {
+    if let Some(text) = read_file(files, NODE_CONFIG)?
         && let Some((first, last)) = of_node_config(&text)
     {
         return Ok(Some(NatPorts { first, last, file: "node_config.h" }));
     }
-    let text = read_file(&state_dir.join(AGENT_CONFIG))?;
+    let text = read_file(files, AGENT_CONFIG)?;
     let first = text.as_deref().and_then(of_agent_config);
     Ok(first.map(|first| NatPorts { first, last: u16::MAX, file: AGENT_CONFIG }))
 }
 
-fn read_file(path: &Path) -> io::Result<Option<String>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+fn read_file(files: &dyn StateFiles, path: &str) -> Result<Option<String>, StateError> {
+    let path = Path::new(path);
+    if files.stamp(path)?.is_none() {
+        return Ok(None);
     }
+    Ok(Some(String::from_utf8_lossy(&files.read(path)?).into_owned()))
 }
 
 fn of_node_config(text: &str) -> Option<(u16, u16)> {
@@ -59,10 +60,12 @@ fn of_agent_config(text: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cilium::state::file::LiveFiles;
 
     #[test]
     fn the_compiled_range_wins_over_the_configured_one() {
         let dir = tempfile::tempdir().unwrap();
+        let read = |path: &Path| read(&LiveFiles(path.to_owned()));
         assert_eq!(read(dir.path()).unwrap(), None);
         std::fs::write(dir.path().join(AGENT_CONFIG), r#"{"NodePortMin":30000,"NodePortMax":31999}"#)
             .unwrap();

@@ -16,10 +16,10 @@ use crate::cilium::ct::decode_key;
 use crate::cilium::map_type::MapType;
 use crate::cilium::node::NodeView;
 use crate::cilium::pins::PolicyPin;
+use crate::cilium::when::When;
 use crate::cli::capacity::CapacityPlan;
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
-use crate::kernel::clock::monotonic_now;
 use crate::output::capacity::{COLUMNS, Filling, span};
 use crate::output::listing::{Listing, ListingOptions, Object, Sort, value};
 use crate::output::usage::Usage;
@@ -152,7 +152,7 @@ impl CtFill {
 }
 
 fn show(node: &mut MapNode, plan: &CapacityPlan, before: &Fill, now: &Fill) -> Result<Exit, RunError> {
-    let heartbeat = heartbeat_age(&mut node.maps);
+    let heartbeat = heartbeat_age(&mut node.maps, node.view.when());
     let mut footer = String::new();
     let owners = top_owners(&node.view, &now.ct);
     agent_line(&mut footer, heartbeat);
@@ -228,7 +228,7 @@ fn top_owners(view: &NodeView, ct: &CtFill) -> Vec<(String, u64)> {
 }
 
 /// Seconds since the agent's last sign of life. `None`: no such map, or it never gave one.
-fn heartbeat_age(maps: &mut Maps) -> Option<u64> {
+fn heartbeat_age(maps: &mut Maps, when: When) -> Option<u64> {
     let open = maps.map(RUNTIME_CONFIG)?;
     if (open.map.info().key_size, open.map.value_bytes()) != (4, 8) {
         return None;
@@ -236,7 +236,7 @@ fn heartbeat_age(maps: &mut Maps) -> Option<u64> {
     let mut value = [0; 8];
     maps.look_up(&open, &HEARTBEAT.to_ne_bytes(), &mut value).filter(|found| *found)?;
     let beat = u64::from_ne_bytes(value);
-    (beat != 0).then(|| monotonic_now().saturating_sub(beat) / 1_000_000_000)
+    (beat != 0).then(|| when.monotonic_ns().saturating_sub(beat) / 1_000_000_000)
 }
 
 fn spoken(seconds: u64) -> String {

@@ -21,10 +21,11 @@ mod report;
 mod who;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cilium::maps::{MapRead, MapSource, PinnedMaps};
-use crate::cilium::node::{NodeView, Notice};
+use crate::cilium::maps::{MapRead, MapSource, Users};
+use crate::cilium::node::{NodeView, Notice, Origin};
 use crate::cilium::pins::{Change, PinError};
 use crate::cilium::source::{self, Refusal, Wanted, Why};
 use crate::cilium::table::{Visitor, Walk};
@@ -44,7 +45,7 @@ pub struct MapNode {
 
 /// The maps, and the books on what could not be read of them.
 pub struct Maps {
-    source: Box<dyn MapSource>,
+    source: Arc<dyn MapSource>,
     pub report: Report,
     progress: Progress,
 }
@@ -65,9 +66,9 @@ impl MapNode {
             host_root_hint: std::env::var_os(source::HOST_ROOT_VARIABLE).map(Into::into),
         };
         let found = source::find(&wanted).map_err(RunError::Source)?;
-        let Some(globals) = &found.globals else { return Err(no_maps(&found)) };
-        let source = Box::new(PinnedMaps::new(globals));
-        let mut view = NodeView::new(found, Instant::now());
+        let origin = Origin::live(&found);
+        let Some(source) = origin.maps.clone() else { return Err(no_maps(&found)) };
+        let mut view = NodeView::over(found, origin, Instant::now());
         view.take_notices().iter().filter(|notice| is_telling(notice)).for_each(tell);
         let maps =
             Maps { source, report: Report::default(), progress: Progress::new(progress && !global.quiet) };
@@ -100,6 +101,11 @@ impl Maps {
     /// Names of all pins of Cilium, sorted.
     pub fn names(&self) -> Result<Vec<String>, RunError> {
         self.source.names().map_err(RunError::Pins)
+    }
+
+    /// What the loaded programs use. `None`: nobody may tell.
+    pub fn users(&self) -> Option<Users> {
+        self.source.users()
     }
 
     /// Opens a map. `None`: it is not pinned, or it cannot be opened, which is told.

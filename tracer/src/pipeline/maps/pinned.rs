@@ -1,18 +1,14 @@
 //! `tracer maps` and `tracer maps dump`.
 
-use std::collections::{BTreeSet, HashSet};
 use std::io;
-use std::os::fd::AsFd as _;
-
-use tracer_common::id::MapId;
 
 use super::{MapNode, Maps, OpenMap};
 use crate::cilium::catalogue::{self, Fields, Recognized, Shown, View};
 use crate::cilium::map_type::MapType;
+use crate::cilium::maps::Users;
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::cli::maps::MapsPlan;
-use crate::kernel::bpf;
 use crate::output::listing::{Listing, ListingOptions, RawEntry};
 use crate::output::rows::entry::{self, EntryRow};
 use crate::output::rows::pinned::{self, PinnedRow};
@@ -27,19 +23,17 @@ pub fn run(global: &Global, plan: &MapsPlan) -> Result<Exit, RunError> {
 
 fn list(global: &Global, options: &ListingOptions) -> Result<Exit, RunError> {
     let MapNode { mut maps, .. } = MapNode::open(global, options.progress)?;
-    let users = Users::read();
-    let mut pinned = HashSet::new();
+    let users = maps.users();
     let mut listing = Listing::new(io::stdout().lock(), options, pinned::COLUMNS);
     for name in maps.names()? {
         let Some(open) = maps.map(&name) else { continue };
-        pinned.insert(open.map.info().id);
         if show(&mut maps, &mut listing, &open, users.as_ref()).is_break() {
             break;
         }
     }
     listing.finish().map_err(RunError::Output)?;
     match &users {
-        Some(users) if options.limit.is_none() => users.tell_left_behind(&pinned),
+        Some(users) if options.limit.is_none() => tell_left_behind(users),
         Some(_) => {}
         None => tracing::warn!("which maps are in use is not known: that needs CAP_SYS_ADMIN"),
     }
@@ -83,44 +77,10 @@ const fn shown_by(shown: Shown) -> &'static str {
     }
 }
 
-/// Which maps the loaded programs use.
-struct Users {
-    used: HashSet<MapId>,
-    /// Maps that are used together by one program.
-    together: Vec<Vec<MapId>>,
-}
-
-impl Users {
-    /// `None`: not permitted.
-    fn read() -> Option<Self> {
-        let mut users = Self { used: HashSet::new(), together: Vec::new() };
-        for id in bpf::program_ids() {
-            // A program that is gone by now uses nothing.
-            let Ok(program) = bpf::open_program(id.ok()?) else { continue };
-            let Ok(maps) = bpf::program_maps(program.as_fd()) else { continue };
-            users.used.extend(&maps);
-            users.together.push(maps);
-        }
-        Some(users)
-    }
-
-    /// Programs that use our pins and beside them a map of Cilium that is not pinned: its pin was replaced or
-    /// removed, and what is listed is not what they see.
-    fn tell_left_behind(&self, pinned: &HashSet<MapId>) {
-        let uses_ours = self.together.iter().filter(|maps| maps.iter().any(|id| pinned.contains(id)));
-        let others: BTreeSet<u32> =
-            uses_ours.flatten().filter(|id| !pinned.contains(id)).map(|id| id.0).collect();
-        for id in others {
-            let Ok(info) = bpf::ReadOnlyMap::open_id(MapId(id)).and_then(|map| map.info()) else { continue };
-            // Programs have maps for their own constants as well, and scratch maps that are never pinned.
-            let kind = MapType(info.map_type);
-            if info.name.starts_with("cilium_") && kind.is_counted() {
-                tracing::warn!(
-                    "map id {id} (`{}…`) is in use, but not pinned: its pin was replaced or removed",
-                    info.name
-                );
-            }
-        }
+/// What is listed is not what these programs see.
+fn tell_left_behind(users: &Users) {
+    for (id, name) in &users.left_behind {
+        tracing::warn!("map id {id} (`{name}…`) is in use, but not pinned: its pin was replaced or removed");
     }
 }
 

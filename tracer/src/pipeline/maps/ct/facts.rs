@@ -32,7 +32,7 @@ pub fn gather(maps: &mut Maps, view: &NodeView, tables: &[CtTable]) -> Facts {
     for table in tables.iter().filter(|table| table.is_known) {
         look_at(table, &mut sample, &mut lifetimes);
     }
-    let clock = Clock::detect(view.config(), typical(&mut lifetimes));
+    let clock = Clock::detect(view, typical(&mut lifetimes));
     if clock.is_assumed() && !lifetimes.is_empty() {
         tracing::warn!("times are counted in {clock}");
     }

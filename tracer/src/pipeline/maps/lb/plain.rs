@@ -32,7 +32,7 @@ pub fn list(maps: &mut Maps, view: &NodeView, wanted: View, listing: &mut Listin
         View::Skip => &lb::SKIP,
         View::Maglev => return maglev(maps, listing),
     };
-    let clock = Clock::detect(view.config(), 0);
+    let clock = Clock::detect(view, 0);
     let mut shown = 0;
     for [layout] in layouts {
         shown += one(maps, layout, wanted.columns(), listing, &mut |key, value, show| {

@@ -16,7 +16,7 @@ use crate::pipeline::maps::MapNode;
 pub fn run(global: &Global, plan: &ListPlan) -> Result<Exit, RunError> {
     let MapNode { mut maps, view } = MapNode::open(global, plan.listing.progress)?;
     let wanted = Wanted::new(&plan.filter, &view)?;
-    let clock = Clock::detect(view.config(), 0);
+    let clock = Clock::detect(&view, 0);
     let mut listing = Listing::new(io::stdout().lock(), &plan.listing, LIST_COLUMNS);
     for table in tables::open(&mut maps)? {
         let map = table.open.name.as_str();

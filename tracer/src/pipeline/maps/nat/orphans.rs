@@ -25,7 +25,7 @@ const TCP: u8 = 6;
 pub fn run(global: &Global, plan: &ListPlan) -> Result<Exit, RunError> {
     let MapNode { mut maps, view } = MapNode::open(global, plan.listing.progress)?;
     let wanted = Wanted::new(&plan.filter, &view)?;
-    let clock = Clock::detect(view.config(), 0);
+    let clock = Clock::detect(&view, 0);
     let mut listing = Listing::new(io::stdout().lock(), &plan.listing, ORPHAN_COLUMNS);
     for table in tables::open(&mut maps)? {
         let around = Around::open(&mut maps, table.open.map.info().key_size, table.is_global);

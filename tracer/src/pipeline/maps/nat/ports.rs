@@ -138,7 +138,7 @@ impl Told {
 }
 
 fn range(view: &NodeView, inferred: &mut Vec<String>) -> (PortRange, &'static str) {
-    let told = view.source().state_dir.as_deref().map(port_range::read).transpose();
+    let told = view.state_files().map(|files| port_range::read(&**files)).transpose();
     let told = told.inspect_err(|error| tracing::warn!("cannot read the range of NAT ports: {error}"));
     let ports = told.ok().flatten().flatten();
     match ports.and_then(|ports| Some((PortRange::new(ports.first, ports.last)?, ports.file))) {
