@@ -33,6 +33,8 @@ pub const DEFAULT_JOBS: usize = 2;
 const TIMEOUT: u64 = 900;
 /// Our programs.
 const OUR_PROGRAMS: &[&str] = &["tracer", "pretend-node", "e2e"];
+/// The host's, for the tests that want a second opinion.
+const HOST_TOOLS: &[&str] = &["bpftool", "ip", "tc", "strace"];
 
 /// Boot Debian kernels in QEMU and run the end-to-end tests (or a command) in them.
 #[derive(clap::Args)]
@@ -92,7 +94,7 @@ pub fn end_to_end(kernels: &[&str], filter: &[String], jobs: usize) -> Result<Ve
     let kernel_tests: Vec<String> = KERNEL_TESTS.iter().map(|name| (*name).to_owned()).collect();
     let filter = if filter.is_empty() { &kernel_tests } else { filter };
     let output = Output::locate()?;
-    let payload = built_programs(&output, Profile::Release);
+    let payload = programs(&output, Profile::Release);
     check_names(&payload)?;
     matrix::announce(kernels);
     let timeout = Duration::from_secs(TIMEOUT);
@@ -111,9 +113,10 @@ fn check_names(payload: &[Payload]) -> Result<()> {
 }
 
 fn run_tests(args: &Args, kernels: &[&str]) -> Result<ExitCode> {
+    setup::ensure(Purpose::Test)?;
     let profile = Profile::from_debug_flag(args.debug);
     let output = build::programs(profile)?;
-    let mut payload = built_programs(&output, profile);
+    let mut payload = programs(&output, profile);
     payload.extend(args.file.iter().cloned());
     matrix::announce(kernels);
     let timeout = Duration::from_secs(args.timeout);
@@ -131,7 +134,7 @@ fn run_tests(args: &Args, kernels: &[&str]) -> Result<ExitCode> {
 /// One command or shell, on one kernel after the other; the worst exit code is passed on.
 fn run_job(args: &Args, kernels: &[&str]) -> Result<ExitCode> {
     let output = Output::locate()?;
-    let mut payload = built_programs(&output, Profile::from_debug_flag(args.debug));
+    let mut payload = programs(&output, Profile::from_debug_flag(args.debug));
     payload.extend(args.file.iter().cloned());
     let mut worst = 0;
     for series in kernels {
@@ -153,13 +156,12 @@ fn logs(output: &Output) -> Result<PathBuf> {
     Ok(logs)
 }
 
-/// As far as they are built.
-fn built_programs(output: &Output, profile: Profile) -> Vec<Payload> {
-    let file = |name: &&str| Payload {
-        source: output.program(profile, name),
-        destination: format!("{PROGRAMS}/{name}"),
-    };
-    OUR_PROGRAMS.iter().map(file).filter(|payload| payload.source.is_file()).collect()
+/// Ours as far as they are built, the host's as far as they are there.
+fn programs(output: &Output, profile: Profile) -> Vec<Payload> {
+    let ours = OUR_PROGRAMS.iter().map(|name| (*name, output.program(profile, name)));
+    let hosts = HOST_TOOLS.iter().filter_map(|name| Some((*name, process::find_program(name)?)));
+    let payload = |(name, source)| Payload { source, destination: format!("{PROGRAMS}/{name}") };
+    ours.filter(|(_, file)| file.is_file()).chain(hosts).map(payload).collect()
 }
 
 fn script(command: &[String]) -> String {

@@ -89,7 +89,7 @@ impl Vm<'_> {
 
     fn console_tail(&self) -> String {
         let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-        let text = read(&self.console.with_extension("qemu")) + &read(&self.console);
+        let text = read(&self.console) + &read(&self.console.with_extension("qemu"));
         format!(
             "the VM failed; end of {}:\n{}\n ",
             self.console.display(),
