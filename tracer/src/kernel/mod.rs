@@ -10,6 +10,7 @@ pub mod layout;
 pub mod memory;
 pub mod names;
 pub mod rights;
+pub mod version;
 
 /// Lends the descriptor of something that knows it only as a number, for as long as that thing lives.
 pub(crate) fn borrow_fd<T>(_owner: &T, fd: std::os::fd::RawFd) -> std::os::fd::BorrowedFd<'_> {

@@ -96,6 +96,9 @@ impl Probe {
 
     /// Runs that the kernel skipped, per tap; `None` where it does not count them.
     pub fn misses(&self, tap: Tap) -> Option<u64> {
+        if self.taps.state(tap) == &TapState::On(Hook::Kprobe) && !misses::counts_kprobes() {
+            return None;
+        }
         let of_tap = self.programs.iter().filter(|(of, _)| *of == tap);
         of_tap.map(|(_, program)| misses::skipped(program)).sum()
     }
