@@ -332,10 +332,14 @@ impl Summary {
         text.parse().with_context(|| format!("`{pointer}` is no number: {text}"))
     }
 
+    /// A tap's hook and counters; `None` if it was off.
+    pub fn tap(&self, tap: &str) -> Option<&Value> {
+        self.0["taps"].as_array()?.iter().find(|row| row["name"] == tap)
+    }
+
     /// How a tap was attached; `None` if it was off.
     pub fn hook(&self, tap: &str) -> Option<&str> {
-        let taps = self.0["taps"].as_array()?;
-        taps.iter().find(|row| row["name"] == tap)?["hook"].as_str()
+        self.tap(tap)?["hook"].as_str()
     }
 
     /// A counter summed over all taps.
