@@ -1,6 +1,7 @@
-//! `cargo xtask <verb>`: set-up, build, demo, tests and the VM runner. One file per verb; this one only knows
+//! `cargo xtask <verb>`: set-up, build, demo, tests, measuring and the VM runner. One file per verb; this one only knows
 //! their names. stdout belongs to the programs that a verb runs; whatever xtask says goes to stderr.
 
+mod bench;
 mod build;
 mod build_ebpf;
 mod ci;
@@ -33,6 +34,7 @@ enum Verb {
     Demo(demo::Args),
     Test(test::Args),
     Vm(vm::Args),
+    Bench(bench::Args),
     Ci(ci::Args),
 }
 
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Vm(args) => vm::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Ci(args) => ci::run(&args),
     };
     result.unwrap_or_else(|error| {

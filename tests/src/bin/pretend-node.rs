@@ -39,6 +39,9 @@ struct Arguments {
     /// Stop the command when the traffic has ended by itself (a flood; --rounds implies it).
     #[arg(long)]
     stop_after_traffic: bool,
+    /// Fill the connection tracking map of IPv4 and TCP with so many connections of the past.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    ct_entries: u32,
     /// Begin the traffic when this file exists.
     #[arg(long, value_name = "FILE")]
     wait_ready: Option<PathBuf>,
@@ -79,6 +82,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
         .generation(arguments.generation)
         .attach(arguments.attach)
         .xdp(arguments.xdp)
+        .connections(arguments.ct_entries)
         .build()?;
     let agent = if arguments.no_agent { None } else { Some(node.start_agent()?) };
     let services = node.start_services()?;

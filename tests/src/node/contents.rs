@@ -209,6 +209,29 @@ impl Filler<'_> {
         Ok(())
     }
 
+    /// So many connections of client to port 443 of hosts in 198.18.0.0/15, each with its own address or port.
+    pub fn connections(&self, pin: &str, count: u32) -> io::Result<()> {
+        const PORTS: u32 = 28_000;
+        let ct = Ct {
+            rx: (10, 3100),
+            tx: (12, 1240),
+            flags: ct_flag::SEEN_NON_SYN,
+            tx_flags: 0x1a,
+            rx_flags: 0x12,
+            source: CLIENT.identity,
+            ..Ct::default()
+        };
+        for number in 0..count {
+            let (host, port) = (0xc612_0000 + number / PORTS, 32_768 + (number % PORTS) as u16);
+            let age = number % 600;
+            let seen = self.now.saturating_sub(age);
+            let ct = Ct { lifetime: self.now + 8000 - age, last_tx: seen, last_rx: seen, ..ct };
+            let key = ct_key(end4(CLIENT.ipv4, port), end4(Ipv4Addr::from(host), 443), TCP, CtKind::Out);
+            self.put(pin, &key, &ct_value(self.facts.ct, &ct))?;
+        }
+        Ok(())
+    }
+
     fn nat(&self) -> io::Result<()> {
         let created = u64::from(self.now).saturating_sub(120);
         let pairs = [

@@ -25,6 +25,8 @@ use super::traffic::{Places, Schedule, Services, Traffic};
 
 /// Where the maps are pinned, inside.
 pub const GLOBALS: &str = "/sys/fs/bpf/tc/globals";
+/// The connection tracking map of IPv4 and TCP.
+const CT4: &str = "cilium_ct4_global";
 
 /// What kind of node to build.
 #[derive(Clone, Debug)]
@@ -34,6 +36,7 @@ pub struct Builder {
     xdp: bool,
     datapath: bool,
     max_entries: BTreeMap<String, u32>,
+    connections: u32,
 }
 
 impl Builder {
@@ -65,6 +68,13 @@ impl Builder {
         self
     }
 
+    /// Fills [`CT4`] with so many connections, and makes room for them: an LRU map drops entries a little before
+    /// it is full.
+    pub fn connections(mut self, count: u32) -> Self {
+        self.connections = count;
+        if count > 0 { self.max_entries(CT4, count + count / 64 + 4096) } else { self }
+    }
+
     pub fn build(self) -> Result<Node> {
         process::raise_memlock();
         let facts = self.generation.facts();
@@ -75,6 +85,7 @@ impl Builder {
             let maps = self.make_maps(&facts)?;
             let filler = Filler { maps: &maps, facts, now: clock::monotonic_seconds() };
             filler.fill().context("cannot fill the maps")?;
+            filler.connections(CT4, self.connections).with_context(|| format!("cannot fill `{CT4}`"))?;
             state::write_all(Path::new("/run/cilium"), &facts).context("cannot write the state files")?;
             let datapath = if self.datapath {
                 Some(Datapath::start(&facts, &maps, self.attach, self.xdp)?)
@@ -128,6 +139,7 @@ impl Node {
             xdp: false,
             datapath: true,
             max_entries: BTreeMap::new(),
+            connections: 0,
         }
     }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: installs what a verb needs and this machine lacks. Asks nothing, says each step, and does
 //! nothing twice: every verb starts with [`ensure`], which only looks when all is there.
 
-mod apt;
+pub mod apt;
 mod linker;
 
 use std::env;

@@ -78,6 +78,8 @@ pub struct Sent {
     pub reason: Option<u8>,
     /// Errors of the sending side (a connection that should work did not).
     pub failed: u64,
+    /// Time that the sending took.
+    pub elapsed_ns: u64,
 }
 
 /// Traffic in a thread of its own.
@@ -193,18 +195,20 @@ impl Run {
     fn one(&self, case: &Case, round: u64) -> Result<()> {
         let place = if case.from_world { &self.places.world } else { &self.places.client };
         place.enter().context("cannot enter a namespace of the cast")?;
+        let start = Instant::now();
         let result = (case.send)(round);
-        self.note(case.name, case.reason, &result.map_err(drop));
+        self.note(case.name, case.reason, &result.map_err(drop), start.elapsed());
         Ok(())
     }
 
-    fn note(&self, name: &'static str, reason: Option<u8>, result: &Result<u64, ()>) {
+    fn note(&self, name: &'static str, reason: Option<u8>, result: &Result<u64, ()>, elapsed: Duration) {
         let Ok(mut sent) = self.sent.lock() else { return };
         let index = sent.iter().position(|sent| sent.case == name).unwrap_or_else(|| {
-            sent.push(Sent { case: name, rounds: 0, packets: 0, reason, failed: 0 });
+            sent.push(Sent { case: name, rounds: 0, packets: 0, reason, failed: 0, elapsed_ns: 0 });
             sent.len() - 1
         });
         sent[index].rounds += 1;
+        sent[index].elapsed_ns += elapsed.as_nanos() as u64;
         match result {
             Ok(packets) => sent[index].packets += packets,
             Err(()) => sent[index].failed += 1,
@@ -213,8 +217,10 @@ impl Run {
 
     fn flood(&self, count: u64) -> Result<()> {
         self.places.client.enter().context("cannot enter a namespace of the cast")?;
+        let start = Instant::now();
         let result = cases::flood(count, &self.stop);
-        self.note("flood", Some(cases::POLICY), &result.as_ref().map(|sent| *sent).map_err(drop));
+        let sent = result.as_ref().map(|sent| *sent).map_err(drop);
+        self.note("flood", Some(cases::POLICY), &sent, start.elapsed());
         result.map(drop).context("cannot flood")
     }
 }
