@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tracer::cilium::node::NodeView;
+use tracer::cilium::pins::policy_pins;
 use tracer::cilium::source::{Wanted, find};
 use tracer::cilium::{file, ipcache, reason};
 use tracer::model::endpoint::IdentitySource;
@@ -295,9 +296,11 @@ fn release_and_settings_are_recognized() -> Result<Outcome> {
             (config.cluster_name.as_deref(), config.ipv4, config.ipv6),
             (Some("default"), Some(true), Some(true))
         );
-        let policy = view.policy_pin(EndpointId(260))?.context("no policy map")?;
-        assert!(policy.ends_with("cilium_policy_00260"));
-        assert_eq!(view.policy_pin(EndpointId(9999))?, None);
+        let names = view.maps().context("no maps")?.names()?;
+        let pins = policy_pins(names.iter().map(String::as_str));
+        let policy = pins.iter().find(|pin| pin.endpoint == EndpointId(260)).context("no policy map")?;
+        assert_eq!(policy.name(), "cilium_policy_00260");
+        assert!(pins.iter().all(|pin| pin.endpoint != EndpointId(9999)));
         assert!(view.events_map().is_some());
         Ok(())
     })
