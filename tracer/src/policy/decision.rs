@@ -119,7 +119,7 @@ impl MatchType {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub verdict: Verdict,
-    /// Set when denied.
+    /// Set when denied, and when only audit mode lets the packet pass.
     pub reason: Option<DropReason>,
     pub match_type: MatchType,
     pub winner: Option<Entry>,

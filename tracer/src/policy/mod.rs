@@ -11,3 +11,6 @@ pub mod evaluate;
 pub mod gate;
 pub mod rule;
 pub mod table;
+
+#[cfg(test)]
+mod tests;
