@@ -91,17 +91,17 @@ pub const ROUND: [Expected; 17] = [
     Expected {
         source: CLIENT6,
         fragment: true,
-        ..outgoing("fragments6", NO_FRAGMENTS, "fd00::1:53", Some(("UDP", 53)))
+        ..outgoing("fragments6", NO_FRAGMENTS, SERVER6, Some(("UDP", 53)))
     },
     Expected {
         source: CLIENT6,
         fragment: true,
         packets: 2,
-        ..outgoing("fragments6", NO_FRAGMENTS, "fd00::1:53", None)
+        ..outgoing("fragments6", NO_FRAGMENTS, SERVER6, None)
     },
     Expected {
         fragment: true,
-        ..outgoing("late-fragment", (175, "FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND"), "10.244.1.53", None)
+        ..outgoing("late-fragment", (175, "FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND"), SERVER4, None)
     },
     Expected { vlan: Some(7), ..outgoing("vlan", VLAN_FILTERED, SERVER4, Some(("TCP", 8080))) },
     Expected {
@@ -109,7 +109,7 @@ pub const ROUND: [Expected; 17] = [
         direction: None,
         ..outgoing("spoofed-source", (132, "INVALID_SOURCE_IP"), SERVER4, Some(("UDP", 9)))
     },
-    outgoing("unknown-protocol", (137, "CT_UNKNOWN_L4_PROTOCOL"), "10.244.1.53", None),
+    outgoing("unknown-protocol", (137, "CT_UNKNOWN_L4_PROTOCOL"), SERVER4, None),
     denied("world-in", ("192.0.2.1", SERVER4), ("TCP", 8080)),
     Expected {
         reason: VLAN_FILTERED,

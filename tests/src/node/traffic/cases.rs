@@ -75,20 +75,20 @@ pub static CASES: [Case; 27] = [
     case("explicit-deny6", Some(POLICY_DENY), |_| datagram(DENIED_IPV6.into(), DNS_PORT, b"question")),
     case("allowed-udp", None, |_| ask(DNS.ipv4.into())),
     case("allowed-udp6", None, |_| ask(DNS.ipv6.into())),
-    case("closed-udp", None, |_| datagram(DNS.ipv4.into(), CLOSED, b"anybody?")),
-    case("closed-udp6", None, |_| datagram(DNS.ipv6.into(), CLOSED, b"anybody?")),
-    case("echo", None, |round| echo4(DNS.ipv4, round)),
-    case("echo6", None, |round| echo6(DNS.ipv6, round)),
+    case("closed-udp", None, |_| datagram(HEALTH.ipv4.into(), CLOSED, b"anybody?")),
+    case("closed-udp6", None, |_| datagram(HEALTH.ipv6.into(), CLOSED, b"anybody?")),
+    case("echo", None, |round| echo4(HEALTH.ipv4, round)),
+    case("echo6", None, |round| echo6(HEALTH.ipv6, round)),
     case("denied-echo", Some(POLICY), |round| echo4(SERVER.ipv4, round)),
     case("denied-echo6", Some(POLICY), |round| echo6(SERVER.ipv6, round)),
     case("fragments", None, |_| fragments(DNS.ipv4.into(), DNS_PORT)),
     case("denied-fragments", Some(POLICY), |_| fragments(SERVER.ipv4.into(), DENIED_PORT)),
-    case("fragments6", Some(FRAG_NOSUPPORT), |_| fragments(DNS.ipv6.into(), DNS_PORT)),
+    case("fragments6", Some(FRAG_NOSUPPORT), |_| fragments(SERVER.ipv6.into(), DNS_PORT)),
     case("late-fragment", Some(FRAG_NOT_FOUND), |round| frame(late_fragment(round))),
     case("vlan", Some(VLAN_FILTERED), |_| frame(from_client(SERVER.ipv4, ALLOWED_PORT).vlan(7))),
     case("spoofed-source", Some(INVALID_SIP), |_| frame(spoofed())),
     case("unknown-protocol", Some(UNKNOWN_PROTO), |_| {
-        frame(Frame::ipv4(from_pod(), (CLIENT.ipv4, DNS.ipv4), 47, b"gre?"))
+        frame(Frame::ipv4(from_pod(), (CLIENT.ipv4, SERVER.ipv4), 47, b"gre?"))
     }),
     case("world-out", None, |_| talk(FAR_IPV4.into(), WEB_PORT)),
     case("world-out6", None, |_| talk(FAR_IPV6.into(), WEB_PORT)),
@@ -195,7 +195,7 @@ fn spoofed() -> Frame {
 
 /// The second half of a datagram whose first half was never sent.
 fn late_fragment(round: u64) -> Frame {
-    Frame::ipv4(from_pod(), (CLIENT.ipv4, DNS.ipv4), UDP, &[0x62; 64]).fragment(
+    Frame::ipv4(from_pod(), (CLIENT.ipv4, SERVER.ipv4), UDP, &[0x62; 64]).fragment(
         0x4000 | round as u16,
         185,
         false,
