@@ -106,6 +106,9 @@ pub struct Settings {
     pub reason_tc_egress: u32,
     /// 1: report only frees that carry a plausible note of Cilium.
     pub notes_only: u32,
+    /// Inode of the network namespace that Cilium's devices are in; notes on packets of other namespaces are
+    /// another node's. 0: not known, all notes count.
+    pub home_netns: u32,
 }
 
 impl Settings {
@@ -117,6 +120,7 @@ impl Settings {
         reason_tc_ingress: ABSENT,
         reason_tc_egress: ABSENT,
         notes_only: 0,
+        home_netns: 0,
     };
 }
 

@@ -38,6 +38,8 @@ pub mod flag {
     pub const HAS_VLAN: u16 = 1 << 4;
     /// `ifname` and `netns` were read from the packet's device.
     pub const HAS_DEV: u16 = 1 << 5;
+    /// There was a note, of another node on the same kernel: [`HAS_NOTE`] is not set.
+    pub const FOREIGN_NOTE: u16 = 1 << 6;
 }
 
 /// `EventHeader::start`: what the first captured byte belongs to.

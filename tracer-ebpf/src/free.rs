@@ -96,13 +96,18 @@ fn observe(
         count!(counters, filtered);
         return;
     }
-    let cilium = read_note(scratch);
-    let is_cilium = header.flags & flag::HAS_NOTE != 0;
+    let mut cilium = read_note(scratch);
     let companion = pending == fate::EMITTED;
     if companion {
         header.flags |= flag::SAME_DROP;
     }
     describe(scratch);
+    if is_foreign_note(scratch) {
+        header.flags = header.flags & !flag::HAS_NOTE | flag::FOREIGN_NOTE;
+        header.note = [0; 5];
+        cilium = CiliumFacts::default();
+    }
+    let is_cilium = header.flags & flag::HAS_NOTE != 0;
     if !companion && !wanted(scratch, cilium) {
         count!(counters, filtered);
         if is_cilium {
@@ -195,6 +200,16 @@ fn read_note(scratch: *mut Scratch) -> CiliumFacts {
     header.note = words;
     header.flags |= flag::HAS_NOTE;
     CiliumFacts { source_identity: words[0], destination_identity: words[1], reason: words[2] as u8 }
+}
+
+/// Whether the note is of another node on the same kernel (kind). Cilium's tc programs that leave notes hang on
+/// devices of one namespace.
+#[inline(always)]
+fn is_foreign_note(scratch: *const Scratch) -> bool {
+    let home = global!(SETTINGS.home_netns);
+    // SAFETY: `scratch` is a live map value.
+    let header = unsafe { &(*scratch).header };
+    home != 0 && header.flags & flag::HAS_NOTE != 0 && header.netns != 0 && header.netns != home
 }
 
 /// Word `index` of `__sk_buff.cb`, which the kernel keeps behind the first 8 bytes of `sk_buff.cb`.

@@ -19,6 +19,7 @@ use crate::runner::Outcome;
 crate::tests![
     an_agent_reads_the_same_with_and_without_tracer: 90,
     two_tracers_show_the_same: 90,
+    another_node_on_the_same_kernel_is_kept_out: 90,
     a_killed_tracer_leaves_nothing_behind: 60,
     foreign_maps_are_only_read: 60,
 ];
@@ -55,6 +56,20 @@ fn two_tracers_show_the_same() -> Result<Outcome> {
         compare("one of two", &counts(&run.events()?)?, &expected(ROUNDS, |_| true))?;
         run.summary()?.expect_complete(dropped)?;
     }
+    Ok(Outcome::Passed)
+}
+
+/// As in kind, where nodes are containers: their drops leave the same notes in the same kernel.
+fn another_node_on_the_same_kernel_is_kept_out() -> Result<Outcome> {
+    let [here, there] = [Scene::new(Node::builder())?, Scene::new(Node::builder())?];
+    let tracer = here.start(&["-o", "json"])?;
+    there.send(Plan::Default, ROUNDS)?;
+    here.send(Plan::Default, 1)?;
+    ensure!(there.dropped()?.values().sum::<u64>() > 0, "the other node dropped nothing");
+    let run = tracer.stop()?;
+    run.expect_code(0)?;
+    compare("beside another node", &counts(&run.events()?)?, &expected(1, |_| true))?;
+    run.summary()?.expect_complete(here.dropped()?.values().sum())?;
     Ok(Outcome::Passed)
 }
 

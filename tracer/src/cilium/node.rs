@@ -430,8 +430,9 @@ impl Names for NodeView {
     }
 }
 
-/// `lxc` and a hash, or `lxc_health`; not the bridge of the container tool with that name.
-fn is_endpoint_device(name: &str) -> bool {
+/// Whether Cilium gives such a name to the host side of an endpoint's device pair: `lxc` and a hash, or
+/// `lxc_health`; not the bridge of the container tool with that name.
+pub fn is_endpoint_device(name: &str) -> bool {
     name.strip_prefix("lxc").is_some_and(|rest| !rest.is_empty() && !rest.starts_with("br"))
 }
 

@@ -56,6 +56,11 @@ pub struct Settings {
     pub name_elsewhere: bool,
 }
 
+/// Cilium of another node on this kernel dropped it.
+fn is_other_nodes(joined: &Joined<'_>) -> bool {
+    joined.free.is_some_and(|free| free.has(flag::FOREIGN_NOTE))
+}
+
 /// A named drop.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Named {
@@ -81,8 +86,8 @@ impl Namer {
         let interface = self.interface(header, facts.as_ref());
         let ends = Ends::of(packet.ip.as_ref(), know.names);
         let concerns = facts.is_some()
-            || ends.are_local()
-            || self.is_ours(&packet, header.netns, &interface, know.names);
+            || !is_other_nodes(joined)
+                && (ends.are_local() || self.is_ours(&packet, header.netns, &interface, know.names));
         let look_up = concerns || self.settings.name_elsewhere;
         let (src, dst) = ends.peers(facts.as_ref(), look_up, know.names);
         let direction = direction(facts.as_ref(), packet.ip.is_some(), src.endpoint_id(), dst.endpoint_id());

@@ -12,6 +12,7 @@ use super::accounts::Accounts;
 use super::chain::{Chain, End, Selection, Stage};
 use super::error::RunError;
 use super::files::FileNames;
+use super::home;
 use super::reader::{Losses, Reader};
 use super::stop::{Bell, Cause, Signals, first_cause, start_command};
 use super::tally::Tally;
@@ -60,7 +61,9 @@ async fn follow(global: &Global, mut plan: DropsPlan) -> Result<Exit, RunError> 
         &Lookups { ifindexes: &|_| None, kernel_reason: &|name| reasons.number(name) },
     );
     plan.notes.extend(unknown_reasons(&plan.filter, &reasons));
-    let probe = Probe::start(&probe_plan(&plan, global, &pushed, view.events_map()), &btf, &reasons)?;
+    let home_netns = home::network_namespace(view.lxc_entries());
+    let probe =
+        Probe::start(&probe_plan(&plan, global, &pushed, view.events_map(), home_netns), &btf, &reasons)?;
     drop(btf);
     memory::give_back();
     let kernel = RunningKernel::new(reasons);
@@ -71,7 +74,7 @@ async fn follow(global: &Global, mut plan: DropsPlan) -> Result<Exit, RunError> 
     let command = plan.command.take();
     let stop = plan.stop;
     let ready_file = plan.ready_file.take();
-    let reader = reader(probe, view, kernel, plan, global)?;
+    let reader = reader(probe, view, kernel, plan, global, home_netns)?;
 
     let bell = Bell::new()?;
     let listener = bell.listener()?;
@@ -147,12 +150,19 @@ fn node_view(global: &Global, require_cilium: bool) -> Result<NodeView, RunError
     Ok(view)
 }
 
-fn probe_plan(plan: &DropsPlan, global: &Global, pushed: &Pushed, events_map: Option<MapId>) -> Plan {
+fn probe_plan(
+    plan: &DropsPlan,
+    global: &Global,
+    pushed: &Pushed,
+    events_map: Option<MapId>,
+    home_netns: u32,
+) -> Plan {
     Plan {
         filter: pushed.filter,
         snaplen: plan.snaplen,
         message_types: DROP_MESSAGES,
         notes_only: false,
+        home_netns,
         ring_bytes: RING_BYTES,
         message_tap: match plan.tap {
             TapChoice::Auto => MessageTap::Auto,
@@ -190,6 +200,7 @@ fn reader(
     kernel: RunningKernel,
     mut plan: DropsPlan,
     global: &Global,
+    home_netns: u32,
 ) -> Result<Reader<File>, RunError> {
     let releases = view.releases().releases();
     let cluster = view.config().and_then(|config| config.cluster_name.clone()).unwrap_or_default();
@@ -202,7 +213,7 @@ fn reader(
         namer: Namer::new(name::Settings {
             wall_offset_ns: WallOffset::now().0,
             tunnel_ports: TunnelPorts::default(),
-            host_netns: rights::own_network_namespace(),
+            host_netns: home_netns,
             name_elsewhere: plan.all || !view.has_cilium(),
         }),
         files: FileNames { known: releases },

@@ -6,6 +6,7 @@ mod chain;
 pub mod drops;
 mod error;
 mod files;
+mod home;
 pub mod maps;
 mod reader;
 mod stop;

@@ -38,6 +38,8 @@ pub struct Plan {
     /// Message types to report: bit N for type N.
     pub message_types: u32,
     pub notes_only: bool,
+    /// Inode of the network namespace whose notes count; 0: those of all.
+    pub home_netns: u32,
     /// Bytes of the ring buffer; a power of two, a multiple of the page size.
     pub ring_bytes: u32,
     pub message_tap: MessageTap,
@@ -138,6 +140,7 @@ fn settings(plan: &Plan, btf: &Btf, reasons: &DropReasons) -> Settings {
         reason_tc_ingress: reasons.number("TC_INGRESS").unwrap_or(ABSENT),
         reason_tc_egress: reasons.number("TC_EGRESS").unwrap_or(ABSENT),
         notes_only: plan.notes_only.into(),
+        home_netns: plan.home_netns,
     }
 }
 
