@@ -16,6 +16,7 @@ mod footprint;
 mod maps;
 mod nat_lb;
 mod node_view;
+mod policy_kernel;
 mod pretend_node;
 mod real_node;
 mod support;
@@ -28,6 +29,7 @@ pub const ALL: &[&[Test]] = &[
     node_view::TESTS,
     nat_lb::TESTS,
     pretend_node::TESTS,
+    policy_kernel::TESTS,
     real_node::TESTS,
     maps::TESTS,
     ct::TESTS,

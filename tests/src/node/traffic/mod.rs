@@ -16,7 +16,7 @@ use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
 pub use cases::{CASES, Case};
-pub use frames::{Frame, udp4};
+pub use frames::{Frame, checksum, tcp_syn4, udp4};
 pub use services::Services;
 
 use super::kernel::space::NetSpace;
