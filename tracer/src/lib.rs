@@ -14,3 +14,4 @@ pub mod packet;
 pub mod pipeline;
 pub mod policy;
 pub mod probe;
+pub mod snapshot;

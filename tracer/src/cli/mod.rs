@@ -22,6 +22,7 @@ pub mod nat;
 mod nodes;
 pub mod policy;
 mod rows;
+pub mod snapshot;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -39,6 +40,7 @@ use ipcache::IpcachePlan;
 use maps::MapsPlan;
 use metrics::MetricsPlan;
 use policy::PolicyPlan;
+use snapshot::SnapshotPlan;
 
 use crate::output::listing::ListingOptions;
 use lb::LbPlan;
@@ -66,6 +68,7 @@ pub enum Plan {
     Nat(Box<NatPlan>),
     Lb(Box<LbPlan>),
     Capacity(Box<CapacityPlan>),
+    Snapshot(Box<SnapshotPlan>),
 }
 
 /// A command: its name, its arguments, and how to read them.
@@ -89,6 +92,7 @@ const COMMANDS: &[Entry] = &[
     Entry { command: bpf_alias::command, plan: bpf_alias::plan },
     Entry { command: nat::command, plan: nat::plan },
     Entry { command: lb::command, plan: lb::plan },
+    Entry { command: snapshot::command, plan: snapshot::plan },
 ];
 
 /// The arguments mean nothing that can be done; the text is complete but for the leading `error: `.
@@ -125,6 +129,7 @@ impl fmt::Display for Refusal {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Refusal> {
     let matches = command().try_get_matches_from(args)?;
     let global = Global::from_matches(&matches);
+    global.check()?;
     let plan = plan(&matches)?;
     Ok(Invocation { global, plan })
 }

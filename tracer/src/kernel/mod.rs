@@ -7,6 +7,7 @@ pub mod clock;
 pub mod drop_reason;
 pub mod kallsyms;
 pub mod layout;
+pub mod links;
 pub mod memory;
 pub mod names;
 pub mod rights;

@@ -47,6 +47,7 @@ const WITHOUT_MESSAGES: &str = "Cilium's reasons come from the note in the packe
 
 /// Runs the command; the exit code is the caller's to return.
 pub fn run(global: &Global, plan: DropsPlan) -> Result<Exit, RunError> {
+    super::live_only(global, "drops")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(follow(global, plan))
 }
@@ -239,7 +240,7 @@ fn reader(
 }
 
 /// The node's name in Kubernetes if we were told, else the machine's.
-fn node_name() -> String {
+pub(super) fn node_name() -> String {
     match std::env::var("NODE_NAME") {
         Ok(name) if !name.is_empty() => name,
         _ => rustix::system::uname().nodename().to_string_lossy().into_owned(),

@@ -6,6 +6,7 @@ use crate::cilium::source::Refusal;
 use crate::cli::exit::Exit;
 use crate::kernel::btf::BtfError;
 use crate::probe::ProbeError;
+use crate::snapshot::SnapshotError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -25,6 +26,13 @@ pub enum RunError {
     Command { command: String, source: io::Error },
     #[error("cannot write `{path}`: {source}")]
     ReadyFile { path: String, source: io::Error },
+    #[error("cannot write the snapshot `{path}`: {source}")]
+    Snapshot { path: String, source: io::Error },
+    #[error(transparent)]
+    NoSnapshot(SnapshotError),
+    /// The arguments contradict each other.
+    #[error("{0}")]
+    Usage(String),
     #[error("cannot write the output: {0}")]
     Output(io::Error),
     #[error("cannot set up the run: {0}")]
@@ -47,12 +55,15 @@ impl RunError {
             Self::Pins(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied) => {
                 Exit::NotPermitted
             }
+            Self::Usage(_) => Exit::Usage,
             Self::Source(_)
             | Self::Pins(_)
             | Self::NoMap(_)
             | Self::Command { .. }
             | Self::ReadyFile { .. }
             | Self::Output(_)
+            | Self::Snapshot { .. }
+            | Self::NoSnapshot(_)
             | Self::Setup(_) => Exit::Failed,
         }
     }

@@ -9,7 +9,20 @@ mod files;
 mod home;
 pub mod maps;
 mod reader;
+pub mod snapshot;
 mod stop;
 mod tally;
 
 pub use error::RunError;
+
+use crate::cli::global::Global;
+
+/// Refuses `--snapshot` for what only a running node can do.
+fn live_only(global: &Global, what: &str) -> Result<(), RunError> {
+    match &global.snapshot {
+        Some(_) => {
+            Err(RunError::Usage(format!("{what}: needs the running node, and --snapshot names a saved one")))
+        }
+        None => Ok(()),
+    }
+}

@@ -266,6 +266,11 @@ fn form_of(name: &str) -> Option<(EndpointId, Form)> {
     Some((EndpointId(plain.then(|| digits.parse().ok())??), form))
 }
 
+/// Whether a name is that of an endpoint's directory, finished or not.
+pub fn is_endpoint(name: &str) -> bool {
+    form_of(name).is_some()
+}
+
 /// The directory that speaks for each endpoint.
 fn list(files: &dyn StateFiles) -> io::Result<BTreeMap<EndpointId, String>> {
     let mut best: BTreeMap<EndpointId, (Form, String)> = BTreeMap::new();

@@ -23,8 +23,8 @@ use crate::cli::global::Global;
 use crate::output::capacity::{COLUMNS, Filling, span};
 use crate::output::listing::{Listing, ListingOptions, Object, Sort, value};
 use crate::output::usage::Usage;
-use crate::pipeline::RunError;
 use crate::pipeline::stop::Signals;
+use crate::pipeline::{RunError, live_only};
 
 /// Owners that are shown.
 const OWNERS: usize = 5;
@@ -35,6 +35,9 @@ const HEARTBEAT: u32 = 1;
 const DEAD_AFTER: u64 = 10;
 
 pub fn run(global: &Global, plan: &CapacityPlan) -> Result<Exit, RunError> {
+    if plan.watch.is_some() {
+        live_only(global, "capacity --watch")?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(look(global, plan))
 }
@@ -43,6 +46,9 @@ async fn look(global: &Global, plan: &CapacityPlan) -> Result<Exit, RunError> {
     let mut node = MapNode::open(global, plan.listing.progress)?;
     let mut signals = plan.watch.map(|_| Signals::new()).transpose()?;
     let mut before = count_all(&mut node)?;
+    if node.view.when().is_past() {
+        return show(&mut node, plan, &before, &before);
+    }
     let mut wait = plan.window;
     loop {
         if rest(wait, signals.as_mut()).await {
@@ -169,7 +175,10 @@ fn show(node: &mut MapNode, plan: &CapacityPlan, before: &Fill, now: &Fill) -> R
         if map.entries == 0 && !plan.all && options.format.is_text() {
             continue;
         }
-        let growth = earlier.get(&map.id).map(|then| (map.entries as f64 - *then as f64) / seconds);
+        let growth = earlier
+            .get(&map.id)
+            .filter(|_| seconds > 0.0)
+            .map(|then| (map.entries as f64 - *then as f64) / seconds);
         let owner = owner_of(&map.name, &node.view);
         let row = Filling {
             usage,

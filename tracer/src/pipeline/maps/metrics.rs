@@ -15,12 +15,13 @@ use crate::cli::global::Global;
 use crate::cli::metrics::MetricsPlan;
 use crate::output::listing::{ListFormat, Listing, ListingOptions, RawEntry};
 use crate::output::rows::metrics::{COLUMNS, CounterRow, RATE_COLUMNS};
-use crate::pipeline::RunError;
 use crate::pipeline::stop::Signals;
+use crate::pipeline::{RunError, live_only};
 
 pub fn run(global: &Global, plan: &MetricsPlan) -> Result<Exit, RunError> {
     match plan.watch {
         Some(interval) => {
+            live_only(global, "metrics --watch")?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(watch(global, interval, &plan.listing))
         }

@@ -34,7 +34,7 @@ use crate::cli::global::Global;
 use crate::output::listing::progress::Progress;
 pub use report::Report;
 
-use super::RunError;
+use super::{RunError, snapshot};
 
 /// A node that is known to have Cilium.
 pub struct MapNode {
@@ -57,8 +57,22 @@ pub struct OpenMap {
 }
 
 impl MapNode {
-    /// Finds the node. `progress`: see [`Progress::new`].
+    /// Finds the node, or opens the snapshot. `progress`: see [`Progress::new`].
     pub fn open(global: &Global, progress: bool) -> Result<Self, RunError> {
+        let (found, origin) = match &global.snapshot {
+            Some(path) => snapshot::open(global, path)?,
+            None => Self::find(global)?,
+        };
+        let Some(source) = origin.maps.clone() else { return Err(no_maps(&found)) };
+        let mut view = NodeView::over(found, origin, Instant::now());
+        view.take_notices().iter().filter(|notice| is_telling(notice)).for_each(tell);
+        let maps =
+            Maps { source, report: Report::default(), progress: Progress::new(progress && !global.quiet) };
+        Ok(Self { view, maps })
+    }
+
+    /// The running node.
+    fn find(global: &Global) -> Result<(source::NodeSource, Origin), RunError> {
         let wanted = Wanted {
             bpffs: global.bpffs.clone(),
             state_dir: global.state_dir.clone(),
@@ -67,12 +81,7 @@ impl MapNode {
         };
         let found = source::find(&wanted).map_err(RunError::Source)?;
         let origin = Origin::live(&found);
-        let Some(source) = origin.maps.clone() else { return Err(no_maps(&found)) };
-        let mut view = NodeView::over(found, origin, Instant::now());
-        view.take_notices().iter().filter(|notice| is_telling(notice)).for_each(tell);
-        let maps =
-            Maps { source, report: Report::default(), progress: Progress::new(progress && !global.quiet) };
-        Ok(Self { view, maps })
+        Ok((found, origin))
     }
 }
 
@@ -98,6 +107,11 @@ fn tell(notice: &Notice) {
 }
 
 impl Maps {
+    /// Where they come from.
+    pub fn source(&self) -> &dyn MapSource {
+        &*self.source
+    }
+
     /// Names of all pins of Cilium, sorted.
     pub fn names(&self) -> Result<Vec<String>, RunError> {
         self.source.names().map_err(RunError::Pins)

@@ -1,0 +1,127 @@
+//! Writes a snapshot, member by member, holding no more than one in memory. The file appears under its name
+//! only when it is whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::CParameter;
+
+use super::footer::Footer;
+use super::manifest::{Manifest, Part};
+use super::{PART_BYTES, tar};
+
+const LEVEL: i32 = 3;
+/// Two blocks of zeros end an archive.
+const END_OF_ARCHIVE: usize = 2 * tar::BLOCK;
+
+pub struct Writer {
+    sink: Sink,
+    compressor: Compressor<'static>,
+    /// Bytes written.
+    offset: u64,
+    member: Vec<u8>,
+    frame: Vec<u8>,
+    /// Seconds since 1970, for the members.
+    time: i64,
+}
+
+enum Sink {
+    Stdout(io::Stdout),
+    File { file: File, unfinished: Unfinished, path: PathBuf },
+}
+
+/// A file that is removed unless it was finished.
+struct Unfinished(Option<PathBuf>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Writer {
+    /// `path`: the file to write; `-` for stdout. `time`: seconds since 1970.
+    pub fn create(path: &Path, time: i64) -> io::Result<Self> {
+        let sink = if path == Path::new("-") { Sink::Stdout(io::stdout()) } else { Sink::create(path)? };
+        let mut compressor = Compressor::new(LEVEL)?;
+        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+        let (member, frame) = (Vec::with_capacity(PART_BYTES + 2 * tar::BLOCK), Vec::new());
+        Ok(Self { sink, compressor, offset: 0, member, frame, time })
+    }
+
+    pub fn member(&mut self, name: &str, contents: &[u8]) -> io::Result<Part> {
+        self.frame(name, contents, 0)
+    }
+
+    fn frame(&mut self, name: &str, contents: &[u8], zeros: usize) -> io::Result<Part> {
+        let too_large = |_| io::Error::other("too large for a snapshot");
+        let bytes = u32::try_from(contents.len()).map_err(too_large)?;
+        self.member.clear();
+        self.member.extend(tar::header(name, contents.len(), self.time));
+        self.member.extend(contents);
+        self.member.resize(self.member.len() + tar::padding(contents.len()) + zeros, 0);
+        self.frame.clear();
+        self.frame.reserve(zstd::zstd_safe::compress_bound(self.member.len()));
+        self.compressor.compress_to_buffer(&self.member, &mut self.frame)?;
+        let stored = u32::try_from(self.frame.len()).map_err(too_large)?;
+        let part = Part { offset: self.offset, stored, bytes };
+        self.sink.write_all(&self.frame)?;
+        self.offset += u64::from(stored);
+        Ok(part)
+    }
+
+    /// Writes the index and gives the file its name. The number of bytes.
+    pub fn finish(mut self, manifest: &Manifest) -> io::Result<u64> {
+        let json = serde_json::to_vec(manifest)?;
+        let part = self.frame("manifest.json", &json, END_OF_ARCHIVE)?;
+        let footer = Footer::new(part.offset, part.stored, part.bytes).encode();
+        self.sink.write_all(&footer)?;
+        self.sink.finish()?;
+        Ok(self.offset + footer.len() as u64)
+    }
+}
+
+impl Sink {
+    fn create(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+        let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+        // It holds what only root can read on the node.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        Ok(Self::File { file, unfinished: Unfinished(Some(beside)), path: path.to_owned() })
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout(stdout) => stdout.write_all(bytes),
+            Self::File { file, .. } => file.write_all(bytes),
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Stdout(mut stdout) => stdout.flush(),
+            Self::File { file, mut unfinished, path } => {
+                file.sync_all()?;
+                if let Some(beside) = unfinished.0.take() {
+                    fs::rename(&beside, &path).inspect_err(|_| unfinished.0 = Some(beside.clone()))?;
+                }
+                sync_directory(&path)
+            }
+        }
+    }
+}
+
+/// So that the name is there after a crash, too.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match File::open(parent)?.sync_all() {
+        // Some file systems cannot.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        result => result,
+    }
+}
