@@ -85,7 +85,7 @@ fn missing_rights_are_told() -> Result<Outcome> {
     let output = run(nobody.args(arguments).uid(65534).gid(65534).current_dir("/"))?;
     refused(&output, 3, &["not permitted", "root", "CAP_BPF"])?;
     let output = without(&[CapabilitySet::BPF, CapabilitySet::SYS_ADMIN], &arguments)?;
-    refused(&output, 3, &["not permitted", "CAP_BPF"])?;
+    refused(&output, 3, &["not permitted", "lacks CAP_BPF"])?;
     Ok(Outcome::Passed)
 }
 

@@ -30,3 +30,15 @@ pub fn own_network_namespace() -> u32 {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self/ns/net").map_or(0, |meta| meta.ino() as u32)
 }
+
+/// What this process lacks for loading tracing programs, in words; `None`: nothing that could be told.
+pub fn lacking() -> Option<String> {
+    let held = rustix::thread::capabilities(None).ok()?.effective;
+    if held.contains(CapabilitySet::SYS_ADMIN) {
+        return None;
+    }
+    let needed = [("CAP_BPF", CapabilitySet::BPF), ("CAP_PERFMON", CapabilitySet::PERFMON)];
+    let missing: Vec<&str> =
+        needed.iter().filter(|(_, capability)| !held.contains(*capability)).map(|(name, _)| *name).collect();
+    (!missing.is_empty()).then(|| format!("this process lacks {}", missing.join(" and ")))
+}

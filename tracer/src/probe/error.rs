@@ -6,11 +6,12 @@ use aya::programs::ProgramError;
 
 use crate::kernel::btf::BtfError;
 use crate::kernel::layout::LayoutError;
+use crate::kernel::rights;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    #[error("loading eBPF programs is not permitted: tracer needs root, or CAP_BPF and CAP_PERFMON")]
-    NotPermitted(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("loading eBPF programs is not permitted: tracer needs root, or CAP_BPF and CAP_PERFMON; {0}")]
+    NotPermitted(String),
     #[error(
         "the kernel is locked down (confidentiality): no program may read kernel memory, so no packet can be seen; \
          pinned maps can still be read"
@@ -38,6 +39,16 @@ pub fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
         error = current.source();
     }
     false
+}
+
+impl ProbeError {
+    /// Says which right is missing; the call that failed is for the debug log.
+    pub fn not_permitted(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::debug!(error = error.to_string(), "not permitted");
+        Self::NotPermitted(rights::lacking().unwrap_or_else(|| {
+            "this process has both, so a seccomp profile, a security module or a user namespace forbids it".into()
+        }))
+    }
 }
 
 /// One line for a program that could not be loaded or attached: the system's error, and the verifier's last

@@ -118,11 +118,7 @@ impl Probe {
 }
 
 fn object_error(error: impl std::error::Error + Send + Sync + 'static) -> ProbeError {
-    if is_permission(&error) {
-        ProbeError::NotPermitted(error.into())
-    } else {
-        ProbeError::Object(error.into())
-    }
+    if is_permission(&error) { ProbeError::not_permitted(&error) } else { ProbeError::Object(error.into()) }
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, ProbeError> {
@@ -194,7 +190,7 @@ fn attach_free(
             Ok(TapState::On(Hook::RawTracepoint))
         }
         Err(_) if is_locked_down() => Err(ProbeError::Lockdown),
-        Err(second) if is_permission(&second) => Err(ProbeError::NotPermitted(second.into())),
+        Err(second) if is_permission(&second) => Err(ProbeError::not_permitted(&second)),
         Err(second) => {
             Err(ProbeError::NoFreeTap(format!("tp_btf: {}; raw_tp: {}", one_line(&first), one_line(&second))))
         }
