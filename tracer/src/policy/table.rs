@@ -1,6 +1,7 @@
 //! The entries of one policy map, in a form that finds the longest prefix in a few steps.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use tracer_common::id::{Identity, IdentityScope};
 
@@ -27,15 +28,36 @@ pub struct Cluster {
     pub identity_bits: u8,
 }
 
+/// Spreads packed keys. They come from the agent, so nobody chooses them to collide.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write_u64(&mut self, packed: u64) {
+        let product = (self.0 ^ packed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ (product >> 32);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type ByPacked = HashMap<u64, u32, BuildHasherDefault<Spread>>;
+
 /// One endpoint's policy, both directions.
 #[derive(Clone, Debug)]
 pub struct Table {
     order: Order,
     entries: Vec<Entry>,
     /// Place in `entries` by packed key.
-    places: HashMap<u64, u32>,
+    places: ByPacked,
     /// By packed peer: bit N is set if there is an entry with prefix length N.
-    lengths: HashMap<u64, u32>,
+    lengths: ByPacked,
     unread: u64,
     capacity: Option<u32>,
     cluster: Option<Cluster>,
@@ -61,8 +83,8 @@ impl Table {
         let mut table = Self {
             order,
             entries: Vec::new(),
-            places: HashMap::new(),
-            lengths: HashMap::new(),
+            places: ByPacked::default(),
+            lengths: ByPacked::default(),
             unread: 0,
             capacity: None,
             cluster: None,
