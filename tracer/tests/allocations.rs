@@ -35,7 +35,7 @@ fn pod(name: &str, id: u16, identity: u32) -> Peer {
         endpoint: Some(Arc::new(endpoint)),
         identity: Some(Identity(identity)),
         labels: Some(Arc::new(Labels::new([format!("k8s:app={name}"), "k8s:tier=\x1b".to_owned()]))),
-        dns_names: vec!["www.example.org".into()],
+        dns_names: ["www.example.org".into()].into(),
         ..Peer::default()
     }
 }

@@ -26,7 +26,7 @@ use super::table::Walk;
 use super::when::When;
 use super::world::{World, WorldClues};
 use super::{identity, release};
-use crate::model::endpoint::{IdentitySource, Labels, LocalEndpoint};
+use crate::model::endpoint::{DnsNames, IdentitySource, Labels, LocalEndpoint};
 use crate::model::names::Names;
 
 /// Something to tell the user once.
@@ -416,7 +416,7 @@ impl Names for NodeView {
         Some(labels)
     }
 
-    fn dns_names(&mut self, asker: EndpointId, ip: IpAddr) -> Vec<Arc<str>> {
+    fn dns_names(&mut self, asker: EndpointId, ip: IpAddr) -> DnsNames {
         let state = self.state.as_ref().and_then(|state| state.endpoint(asker));
         state.and_then(|endpoint| endpoint.dns_names.get(&ip)).cloned().unwrap_or_default()
     }

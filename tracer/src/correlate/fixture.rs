@@ -10,7 +10,7 @@ use tracer_common::id::{EndpointId, Identity};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::name::Knowledge;
-use crate::model::endpoint::{IdentitySource, Labels, LocalEndpoint};
+use crate::model::endpoint::{DnsNames, IdentitySource, Labels, LocalEndpoint};
 use crate::model::names::{KernelNames, Names, SourceFile, SourceFiles};
 
 /// Bytes at an address that is a multiple of 8, as the ring has them.
@@ -173,11 +173,11 @@ impl Names for Node {
         }
     }
 
-    fn dns_names(&mut self, asker: EndpointId, ip: IpAddr) -> Vec<Arc<str>> {
+    fn dns_names(&mut self, asker: EndpointId, ip: IpAddr) -> DnsNames {
         if asker == EndpointId(10) && ip == WORLD.parse::<IpAddr>().unwrap() {
-            vec!["example.org".into()]
+            ["example.org".into()].into()
         } else {
-            Vec::new()
+            DnsNames::default()
         }
     }
 

@@ -12,7 +12,7 @@ use super::cache::Cache;
 use super::facts::{Facts, Place};
 use super::join::Joined;
 use super::record::Record;
-use crate::model::endpoint::{IdentitySource, LocalEndpoint, Peer};
+use crate::model::endpoint::{DnsNames, IdentitySource, LocalEndpoint, Peer};
 use crate::model::flow::{CiliumDrop, Direction, Flow, Inferred, InferredSet, Interface, Source, Verdict};
 use crate::model::names::{KernelNames, Names, SourceFiles};
 use crate::model::packet::{Ip, Packet, TunnelKind};
@@ -301,7 +301,7 @@ fn peer(
         Some(endpoint) if !endpoint.labels.0.is_empty() => Some(Arc::clone(&endpoint.labels)),
         _ => identity.and_then(|identity| names.labels(identity)),
     };
-    Peer { endpoint, identity, identity_source, labels, dns_names: Vec::new() }
+    Peer { endpoint, identity, identity_source, labels, dns_names: DnsNames::default() }
 }
 
 fn mark_peers(src: &Peer, dst: &Peer, inferred: &mut InferredSet) {

@@ -105,7 +105,7 @@ fn closed_port() -> Flow {
         src: Peer::default(),
         dst: Peer {
             identity: Some(Identity(2)),
-            dns_names: vec!["www.example.org".into()],
+            dns_names: ["www.example.org".into()].into(),
             ..Peer::default()
         },
         interface: None,

@@ -31,6 +31,9 @@ impl Labels {
     }
 }
 
+/// Names of one address, shared: every event of the address carries them.
+pub type DnsNames = Arc<[Arc<str>]>;
+
 /// A controller of the pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
@@ -70,7 +73,7 @@ pub struct Peer {
     /// Labels of `identity`, if known here.
     pub labels: Option<Arc<Labels>>,
     /// Names that the DNS proxy has seen for the address, asked by the other end.
-    pub dns_names: Vec<Arc<str>>,
+    pub dns_names: DnsNames,
 }
 
 /// Who said which identity an end has.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tracer_common::cilium::notify::DropGeneration;
 use tracer_common::id::{EndpointId, Identity};
 
-use super::endpoint::{IdentitySource, Labels, LocalEndpoint};
+use super::endpoint::{DnsNames, IdentitySource, Labels, LocalEndpoint};
 
 /// The node, asked by address, id and identity.
 pub trait Names {
@@ -23,7 +23,7 @@ pub trait Names {
     fn labels(&mut self, identity: Identity) -> Option<Arc<Labels>>;
 
     /// Names that the DNS proxy of endpoint `asker` has seen for `ip`.
-    fn dns_names(&mut self, asker: EndpointId, ip: IpAddr) -> Vec<Arc<str>>;
+    fn dns_names(&mut self, asker: EndpointId, ip: IpAddr) -> DnsNames;
 
     /// Whether `ip` is an address of this node.
     fn is_node_ip(&mut self, ip: IpAddr) -> bool;

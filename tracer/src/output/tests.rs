@@ -56,7 +56,7 @@ fn pod(id: u16, identity: u32, namespace: &str, pod: &str, labels: &[&str]) -> P
         identity: Some(Identity(identity)),
         identity_source: IdentitySource::Datapath,
         labels: Some(Arc::new(Labels::new(labels.iter().map(|l| (*l).to_owned())))),
-        dns_names: Vec::new(),
+        dns_names: [].into(),
     }
 }
 
@@ -120,7 +120,7 @@ fn closed_port() -> Flow {
         src: Peer::default(),
         dst: Peer {
             identity: Some(Identity(2)),
-            dns_names: vec!["a.example".into(), "b.example".into()],
+            dns_names: ["a.example".into(), "b.example".into()].into(),
             ..Peer::default()
         },
         ..denied()
@@ -404,7 +404,7 @@ fn clusters_other_than_default_are_part_of_the_node_name() {
 fn hostile_names_reach_no_terminal_and_stay_whole_in_json() {
     let evil = "x\x1b]0;pwned\x07\r\n\"}\u{9b}2J\u{202e}";
     let mut flow = Flow { src: pod(1, 1234, evil, evil, &[evil]), ..closed_port() };
-    flow.dst.dns_names = vec![evil.into()];
+    flow.dst.dns_names = [evil.into()].into();
     flow.kernel = Some(KernelDrop {
         reason_name: Some(evil.into()),
         symbol: Some(evil.into()),

@@ -13,7 +13,7 @@ use tracer_common::id::{EndpointId, Identity};
 use super::file::StateError;
 use super::labels::{JsonLabels, to_labels};
 use crate::cilium::release::AgentVersion;
-use crate::model::endpoint::Labels;
+use crate::model::endpoint::{DnsNames, Labels};
 
 /// The line of the header that carries the data, after ` * `.
 const DATA_PREFIX: &str = "CILIUM_BASE64_";
@@ -34,7 +34,7 @@ pub struct EndpointState {
     pub ifindex: u32,
     pub addresses: Vec<IpAddr>,
     /// Names that the DNS proxy has answered to this endpoint, by address, without the final dot.
-    pub dns_names: HashMap<IpAddr, Vec<Arc<str>>>,
+    pub dns_names: HashMap<IpAddr, DnsNames>,
 }
 
 impl EndpointState {
@@ -126,7 +126,7 @@ fn lenient<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
     Ok(serde_json::from_value(value).ok())
 }
 
-fn dns_names(history: Option<Vec<DnsLookup>>, zombies: Option<DnsZombies>) -> HashMap<IpAddr, Vec<Arc<str>>> {
+fn dns_names(history: Option<Vec<DnsLookup>>, zombies: Option<DnsZombies>) -> HashMap<IpAddr, DnsNames> {
     let mut names = HashMap::new();
     for lookup in history.unwrap_or_default() {
         for ip in lookup.ips.unwrap_or_default() {
@@ -138,7 +138,7 @@ fn dns_names(history: Option<Vec<DnsLookup>>, zombies: Option<DnsZombies>) -> Ha
             add_name(&mut names, &ip, &name);
         }
     }
-    names
+    names.into_iter().map(|(ip, names)| (ip, names.into())).collect()
 }
 
 fn add_name(names: &mut HashMap<IpAddr, Vec<Arc<str>>>, ip: &str, name: &str) {

@@ -141,9 +141,9 @@ fn nobody_is_made_up_without_ipcache() {
 #[test]
 fn dns_names_are_those_that_the_other_end_asked_for() {
     let flow = of_message(drop_v1(10, (12345, 2), 0), CLIENT, WORLD);
-    assert_eq!(flow.dst.dns_names, ["example.org".into()]);
+    assert_eq!(*flow.dst.dns_names, ["example.org".into()]);
     let back = of_message(drop_v1(10, (2, 12345), 10), WORLD, CLIENT);
-    assert_eq!(back.src.dns_names, ["example.org".into()]);
+    assert_eq!(*back.src.dns_names, ["example.org".into()]);
     assert!(back.dst.dns_names.is_empty());
     let other = of_message(drop_v1(20, (23456, 2), 0), SERVER, WORLD);
     assert!(other.dst.dns_names.is_empty());
