@@ -1,5 +1,8 @@
-//! Filtering and printing an event allocates nothing: a flood of drops must not become a flood of malloc.
+//! An event allocates nothing between ring and output: a flood of drops must not become a flood of malloc.
 //! A test of its own, because it counts what the whole process allocates.
+
+#[path = "../benches/load/mod.rs"]
+mod load;
 
 use std::alloc::System;
 use std::io;
@@ -82,7 +85,41 @@ fn drop_of(source: &str, destination: &str) -> Flow {
     }
 }
 
+/// Whole events, as records of the ring: decoded, joined, named, filtered and printed. The captured bytes of hundreds of
+/// events share one piece of memory, and the time is rendered once a second: what remains is counted per event.
+fn whole_events_allocate_nothing() {
+    const WARM_UP: u64 = 1000;
+    const RECORDS: u64 = 100_000;
+    for format in [Format::Compact, Format::Json, Format::Jsonpb] {
+        let mut records = [load::pod_to_pod(), load::pod_to_world()];
+        let mut chain = load::Chain::new(io::sink(), format, tracer::filter::FilterSet::default());
+        let mut feed = |from: u64, to: u64| {
+            for at in from..to {
+                let record = &mut records[(at % 2) as usize];
+                // Within one second of the clock.
+                record.set_time(5_660_000_000_000 + 1000 * at);
+                chain.take(record.bytes());
+            }
+            chain.stage.shown
+        };
+        let cold = Region::new(ALLOCATOR);
+        feed(0, WARM_UP);
+        assert!(cold.change().allocations > 0, "nothing is counted here");
+        let region = Region::new(ALLOCATOR);
+        assert_eq!(feed(WARM_UP, WARM_UP + RECORDS), WARM_UP + RECORDS);
+        let change = region.change();
+        let grown = change.allocations + change.reallocations;
+        assert_eq!(grown, 0, "{format:?}: {grown} allocations for {RECORDS} events");
+    }
+}
+
+/// One test: what runs beside it would be counted too.
 #[test]
+fn an_event_allocates_nothing() {
+    whole_events_allocate_nothing();
+    filtering_and_printing_allocate_nothing_per_event();
+}
+
 fn filtering_and_printing_allocate_nothing_per_event() {
     let mut flags = FilterBuilder::default();
     for (flag, value) in [

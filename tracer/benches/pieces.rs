@@ -1,0 +1,94 @@
+//! The pieces between ring and output, one by one and together, per event. `cargo xtask bench pieces` reads the figures.
+
+mod load;
+
+use std::hint::black_box;
+use std::io;
+
+use divan::Bencher;
+use load::{Chain, pod_to_pod, pod_to_world};
+use tracer::correlate::join::Join;
+use tracer::correlate::noise;
+use tracer::correlate::record::Record;
+use tracer::filter::FilterSet;
+use tracer::filter::build::FilterBuilder;
+use tracer::output::options::Format;
+
+fn main() {
+    divan::main();
+}
+
+fn filter() -> FilterSet {
+    let mut flags = FilterBuilder::default();
+    for (flag, value) in [("label", "app in (server,client)"), ("pod", "client"), ("protocol", "tcp")] {
+        flags.set(flag, value).expect("a good filter");
+    }
+    flags.finish().expect("a good filter")
+}
+
+fn chain(format: Format) -> Chain<io::Sink> {
+    Chain::new(io::sink(), format, FilterSet::default())
+}
+
+/// The record's bytes checked, and joined with nothing.
+#[divan::bench]
+fn decode_and_join(bencher: Bencher<'_, '_>) {
+    let (record, mut join) = (pod_to_pod(), Join::default());
+    bencher.bench_local(|| {
+        let record = Record::parse(black_box(record.bytes())).expect("a record");
+        join.push(record, |joined| {
+            black_box(joined);
+        });
+    });
+}
+
+/// Decoded, joined and named.
+#[divan::bench]
+fn name(bencher: Bencher<'_, '_>) {
+    let (record, mut chain) = (pod_to_pod(), chain(Format::Json));
+    bencher.bench_local(|| chain.named(black_box(record.bytes())));
+}
+
+/// The exact filter with three conditions, and the noise classes.
+#[divan::bench]
+fn filter_and_noise(bencher: Bencher<'_, '_>) {
+    let (named, filter) = (chain(Format::Json).named(pod_to_pod().bytes()), filter());
+    bencher.bench_local(|| {
+        let named = black_box(&named);
+        (filter.matches(&named.flow), noise::classify(&named.flow, named.concerns))
+    });
+}
+
+#[divan::bench(args = ["compact", "json", "jsonpb", "dict", "table"])]
+fn print(bencher: Bencher<'_, '_>, format: &str) {
+    let mut chain = chain(Format::by_name(format).expect("a format"));
+    let named = chain.named(pod_to_pod().bytes());
+    bencher.bench_local(|| chain.stage.printer.flow(black_box(&named.flow)));
+}
+
+fn whole(bencher: Bencher<'_, '_>, format: Format) {
+    let (mut records, mut chain) = ([pod_to_pod(), pod_to_world()], chain(format));
+    let mut count = 0u64;
+    bencher.bench_local(|| {
+        let record = &mut records[(count % 2) as usize];
+        // 500,000 events a second.
+        record.set_time(5_660_000_000_000 + 2000 * count);
+        count += 1;
+        chain.take(black_box(record.bytes()));
+    });
+}
+
+#[divan::bench]
+fn whole_json(bencher: Bencher<'_, '_>) {
+    whole(bencher, Format::Json);
+}
+
+#[divan::bench]
+fn whole_jsonpb(bencher: Bencher<'_, '_>) {
+    whole(bencher, Format::Jsonpb);
+}
+
+#[divan::bench]
+fn whole_compact(bencher: Bencher<'_, '_>) {
+    whole(bencher, Format::Compact);
+}
