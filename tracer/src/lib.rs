@@ -4,6 +4,7 @@
 pub mod cilium;
 pub mod cli;
 pub mod correlate;
+pub mod explain;
 pub mod filter;
 pub mod kernel;
 pub mod lb;

@@ -12,6 +12,7 @@ mod drops_jsonpb;
 mod drops_no_cilium;
 mod drops_stop;
 mod drops_taps;
+mod explain;
 mod footprint;
 mod maps;
 mod nat_lb;
@@ -26,6 +27,7 @@ use crate::runner::Test;
 /// In the order in which they run.
 pub const ALL: &[&[Test]] = &[
     binary::TESTS,
+    explain::TESTS,
     node_view::TESTS,
     nat_lb::TESTS,
     pretend_node::TESTS,

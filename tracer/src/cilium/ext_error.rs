@@ -5,7 +5,8 @@ use crate::model::reason::DropReason;
 
 use super::release::{Release, ReleaseRange};
 
-const MISSED_TAIL_CALL: u8 = 140;
+/// The reason whose extended error is a slot.
+pub const MISSED_TAIL_CALL: DropReason = DropReason(140);
 const FIB_LOOKUP_FAILED: u8 = 169;
 const AUTH_REQUIRED: u8 = 189;
 
@@ -29,7 +30,7 @@ impl ExtError {
     pub fn of(reason: DropReason, ext_error: i8, releases: ReleaseRange) -> Self {
         let byte = ext_error.cast_unsigned();
         match (reason.0, ext_error) {
-            (MISSED_TAIL_CALL, _) => Self::TailCall(byte, tail_call(byte, releases)),
+            (code, _) if code == MISSED_TAIL_CALL.0 => Self::TailCall(byte, tail_call(byte, releases)),
             (_, 0) => Self::None,
             (AUTH_REQUIRED, 1..) => Self::AuthType(byte, auth_type(byte)),
             (FIB_LOOKUP_FAILED, 1..) => Self::Fib(byte, fib(byte)),
@@ -149,6 +150,25 @@ const SLOTS: [(u8, u8, u8, &str); 48] = [
     (48, 15, 17, "no service IPv6"),
     (49, 16, 17, "multicast delivery"),
 ];
+
+/// One use of a slot of the calls maps.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    pub number: u8,
+    pub first: Release,
+    pub last: Release,
+    pub program: &'static str,
+}
+
+/// All uses that are known, by number.
+pub fn slots() -> impl Iterator<Item = Slot> {
+    SLOTS.iter().map(|(number, first, last, program)| Slot {
+        number: *number,
+        first: Release(*first),
+        last: Release(*last),
+        program,
+    })
+}
 
 fn tail_call(slot: u8, releases: ReleaseRange) -> Option<&'static str> {
     if releases.intersect(SLOTS_KNOWN) != Some(releases) {

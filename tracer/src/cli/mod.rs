@@ -10,6 +10,7 @@ pub mod duration;
 pub mod endpoint;
 pub mod endpoints;
 pub mod exit;
+pub mod explain;
 pub mod filters;
 pub mod global;
 pub mod identity;
@@ -34,6 +35,7 @@ use ct::CtPlan;
 use drops::DropsPlan;
 use endpoints::EndpointsPlan;
 use exit::Exit;
+use explain::ExplainPlan;
 use global::Global;
 use identity::IdentityPlan;
 use ipcache::IpcachePlan;
@@ -69,6 +71,7 @@ pub enum Plan {
     Lb(Box<LbPlan>),
     Capacity(Box<CapacityPlan>),
     Snapshot(Box<SnapshotPlan>),
+    Explain(Box<ExplainPlan>),
 }
 
 /// A command: its name, its arguments, and how to read them.
@@ -89,6 +92,7 @@ const COMMANDS: &[Entry] = &[
     Entry { command: metrics::command, plan: metrics::plan },
     Entry { command: maps::command, plan: maps::plan },
     Entry { command: capacity::command, plan: capacity::plan },
+    Entry { command: explain::command, plan: explain::plan },
     Entry { command: bpf_alias::command, plan: bpf_alias::plan },
     Entry { command: nat::command, plan: nat::plan },
     Entry { command: lb::command, plan: lb::plan },

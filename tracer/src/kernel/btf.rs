@@ -251,13 +251,16 @@ impl Btf {
         })
     }
 
-    /// Enumerators of the enum that has one whose name starts with `__` and whose value is `marker`: how the
-    /// kernel's subsystems declare their own drop reasons.
+    /// Enumerators of the enum that has one whose name starts with `__` and whose value is `marker`, and no
+    /// values of another subsystem (upper 16 bits): how the kernel's subsystems declare their own drop
+    /// reasons. Flags, which may have the same bit and such a name, have several upper halves.
     pub fn enumerators_with_marker(&self, marker: u32) -> Option<Vec<(String, u32)>> {
+        let is_marker = |(name, value): &(&str, u32)| *value == marker && name.starts_with("__");
+        let fits = |(_, value): &(&str, u32)| value >> 16 == 0 || value >> 16 == marker >> 16;
         let enums = self.heads().filter(|head| head.kind == KIND_ENUM);
         enums
             .map(|head| self.enumerators_of(&head).collect::<Vec<_>>())
-            .find(|list| list.iter().any(|(name, value)| *value == marker && name.starts_with("__")))
+            .find(|list| list.iter().any(is_marker) && list.iter().all(fits))
             .map(|list| list.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
@@ -363,6 +366,21 @@ mod tests {
     fn enumerators_keep_their_values() {
         let btf = Btf::parse(sample(), None).unwrap();
         assert_eq!(btf.enumerators("e").unwrap(), [("ZERO".to_owned(), 0), ("SEVEN".to_owned(), 7)]);
+    }
+
+    /// The enum of Open vSwitch, and flags of work queues that have the same bit.
+    #[test]
+    fn a_subsystem_is_told_from_flags_with_its_bit() {
+        let strings = b"\0__FLAG\0__OTHER\0__OVS\0OVS_A\0";
+        let (flag, other, ovs, a) = (1, 8, 16, 22);
+        let flags = [0, info(KIND_ENUM, 2), 4, flag, 0x2_0000, other, 0x4_0000];
+        let reasons = [0, info(KIND_ENUM, 2), 4, ovs, 0x2_0000, a, 0x2_0001];
+        let both: Vec<u32> = flags.into_iter().chain(reasons).collect();
+        let btf = Btf::parse(blob(&both, strings), None).unwrap();
+        let expected = [("__OVS".to_owned(), 0x2_0000), ("OVS_A".to_owned(), 0x2_0001)];
+        assert_eq!(btf.enumerators_with_marker(0x2_0000).unwrap(), expected);
+        let btf = Btf::parse(blob(&flags, strings), None).unwrap();
+        assert_eq!(btf.enumerators_with_marker(0x2_0000), None);
     }
 
     #[test]

@@ -35,10 +35,19 @@ impl DropReasons {
     fn add(&mut self, list: Vec<(String, u32)>) {
         let named = list.into_iter().filter_map(|(name, value)| {
             let short = name.strip_prefix(PREFIX).unwrap_or(&name);
-            let internal = short.ends_with("SUBSYS_MASK") || name.starts_with("__") || short == "MAX";
+            let internal = short == "SUBSYS_MASK" || name.starts_with("__") || is_end(short);
             (!internal).then(|| (value, Arc::from(short)))
         });
         self.names.extend(named);
+    }
+
+    /// The reasons of one subsystem. The first is a marker; mac80211 has underscores in front of all names, and
+    /// values among them that are no reasons.
+    fn add_subsystem(&mut self, marker: u32) {
+        let list = subsystem_reasons(marker, self.base).into_iter();
+        let own =
+            list.filter(|(name, value)| value >> 16 == marker >> 16 && *value != marker && !is_end(name));
+        self.names.extend(own.map(|(name, value)| (value, Arc::from(name.trim_start_matches('_')))));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -58,16 +67,37 @@ impl DropReasons {
         all
     }
 
+    /// Looks for the reasons of all subsystems that this kernel declares, and names those: number (upper 16
+    /// bits of their reasons) and name in lower case, `core` among them. Modules that are not loaded have no
+    /// type information, and their reasons stay unknown.
+    pub fn read_subsystems(&mut self, btf: &Btf) -> Vec<(u32, String)> {
+        let declared = btf.enumerators("skb_drop_reason_subsys").unwrap_or_default();
+        let named = declared.into_iter().filter_map(|(name, number)| {
+            let short = name.strip_prefix(PREFIX)?.strip_prefix("SUBSYS_")?;
+            (short != "NUM").then(|| (number, short.to_ascii_lowercase()))
+        });
+        let subsystems: Vec<_> = named.collect();
+        for (number, _) in &subsystems {
+            self.name(number << 16);
+        }
+        subsystems
+    }
+
     /// Name of a reason. An unknown subsystem is looked for once in the type information of the kernel and of
     /// its modules.
     pub fn name(&mut self, number: u32) -> Option<Arc<str>> {
         let subsystem = number >> 16;
         if subsystem != 0 && !self.names.contains_key(&number) && !self.asked.contains(&subsystem) {
             self.asked.push(subsystem);
-            self.add(subsystem_reasons(subsystem << 16, self.base));
+            self.add_subsystem(subsystem << 16);
         }
         self.names.get(&number).cloned()
     }
+}
+
+/// The count behind the last reason.
+fn is_end(name: &str) -> bool {
+    name == "MAX" || name.ends_with("_MAX")
 }
 
 /// Looks through every file of type information; one that cannot be read is passed over.

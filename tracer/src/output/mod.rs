@@ -11,6 +11,7 @@ pub mod counted;
 pub mod ct;
 mod dict;
 pub mod escape;
+pub mod explain;
 mod flow_json;
 mod json;
 pub mod lb;

@@ -22,6 +22,8 @@ pub enum RunError {
     Pins(io::Error),
     #[error("{0}")]
     NoMap(String),
+    #[error("{0}")]
+    UnknownReason(String),
     #[error("cannot start `{command}`: {source}")]
     Command { command: String, source: io::Error },
     #[error("cannot write `{path}`: {source}")]
@@ -51,6 +53,7 @@ impl RunError {
             Self::Probe(ProbeError::NotPermitted(_) | ProbeError::Lockdown) => Exit::NotPermitted,
             Self::Probe(_) => Exit::NoKernelFeature,
             Self::NoCilium(_) => Exit::NoCilium,
+            Self::UnknownReason(_) => Exit::Usage,
             Self::NotPermitted(_) => Exit::NotPermitted,
             Self::Pins(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied) => {
                 Exit::NotPermitted

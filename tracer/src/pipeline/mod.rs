@@ -5,6 +5,7 @@ mod accounts;
 mod chain;
 pub mod drops;
 mod error;
+pub mod explain;
 mod files;
 mod home;
 pub mod maps;
