@@ -12,6 +12,7 @@ use tracer_common::event::{DEFAULT_SNAPLEN, MAX_SNAPLEN};
 use super::{Plan, UsageError, duration, filters};
 use crate::filter::FilterSet;
 use crate::filter::end::EndFilter;
+use crate::model::flow::Verdict;
 use crate::output::options::{Format, OutputOptions};
 use crate::output::time::TimeFormat;
 
@@ -245,15 +246,24 @@ fn tap_choice(matches: &ArgMatches) -> TapChoice {
     }
 }
 
-/// `--identity 12345 --port 80` reads like "12345 talks to port 80" and is not: say so.
+/// Remarks on filters that mean something else than they seem to.
 fn notes(filter: &FilterSet) -> Vec<String> {
+    [far_port(filter), never_dropped(filter)].into_iter().flatten().map(str::to_owned).collect()
+}
+
+/// `--identity 12345 --port 80` reads like "12345 talks to port 80" and is not.
+fn far_port(filter: &FilterSet) -> Option<&'static str> {
     let who_and_port = |end: &EndFilter| {
         !end.ports.is_empty() && *end != EndFilter { ports: end.ports.clone(), ..Default::default() }
     };
-    match &filter.allow[..] {
-        [left, right] if who_and_port(&left.source) && who_and_port(&right.destination) => {
-            vec!["--port speaks of the same end as the other filters; for the far end use --to-port or --from-port".into()]
-        }
-        _ => Vec::new(),
-    }
+    let [left, right] = &filter.allow[..] else { return None };
+    (who_and_port(&left.source) && who_and_port(&right.destination)).then_some(
+        "--port speaks of the same end as the other filters; for the far end use --to-port or --from-port",
+    )
+}
+
+fn never_dropped(filter: &FilterSet) -> Option<&'static str> {
+    let other = |verdicts: &[Verdict]| !verdicts.is_empty() && !verdicts.contains(&Verdict::Dropped);
+    (!filter.allow.is_empty() && filter.allow.iter().all(|allow| other(&allow.verdicts)))
+        .then_some("every drop has the verdict DROPPED: no drop matches --verdict")
 }

@@ -232,6 +232,18 @@ fn a_port_beside_a_name_gets_a_remark() {
 }
 
 #[test]
+fn a_verdict_that_no_drop_has_gets_a_remark() {
+    for (line, count) in [
+        ("drops --verdict FORWARDED", 1),
+        ("drops --verdict AUDIT --identity 1", 1),
+        ("drops --verdict AUDIT --verdict DROPPED", 0),
+        ("drops --not --verdict FORWARDED", 0),
+    ] {
+        assert_eq!(drops(line).notes.len(), count, "{line}");
+    }
+}
+
+#[test]
 fn the_command_definition_is_sound() {
     command().debug_assert();
 }

@@ -43,6 +43,11 @@ impl FilterSet {
             conjunction.bind_node(node);
         }
     }
+
+    /// Whether no flow of this node can match; after [`bind_node`](Self::bind_node).
+    pub fn never_here(&self) -> bool {
+        !self.allow.is_empty() && self.allow.iter().all(|allow| allow.nodes == NodeCondition::Never)
+    }
 }
 
 /// Conditions that must all hold. An empty list is no condition.

@@ -256,6 +256,7 @@ fn node_names_are_settled_once() {
         assert!(!filter.matches(&denied()), "unsettled");
         filter.bind_node(node);
         assert_eq!(filter.matches(&denied()), expected, "{pattern} on {node}");
+        assert_eq!(filter.never_here(), !expected, "{pattern} on {node}");
     }
     let mut negated = build(&[("!node-name", "node-a")]).unwrap();
     negated.bind_node("node-a");

@@ -207,6 +207,9 @@ fn reader(
     let cluster = view.config().and_then(|config| config.cluster_name.clone()).unwrap_or_default();
     let node = Node::new(&cluster, &node_name(), releases);
     plan.filter.bind_node(&node.name);
+    if plan.filter.never_here() {
+        tracing::warn!("this node is `{}`: nothing matches --node-name", node.name);
+    }
     let stdout = io::stdout().as_fd().try_clone_to_owned()?;
     let mut output = plan.output;
     output.color = color::decide(global.color, &ColorEnv::from_process(), io::stdout().is_terminal());
