@@ -349,6 +349,14 @@ fn fragments() {
             ..PLAIN
         },
         Case {
+            rule: "3.8 ingress, tracking off: nobody asks for the first one",
+            packet: "5000 udp:53",
+            facts: |f| f.fragment = LOST,
+            settings: UNTRACKED,
+            expected: "denied 157",
+            ..PLAIN
+        },
+        Case {
             rule: "3.8 ingress, tracking off: an entry for the protocol",
             packet: "5000 udp:53",
             entries: &["5000 udp"],

@@ -217,6 +217,12 @@ const PRECEDENCE: &[Row] = &[
         "5000 tcp:80",
         "allowed L3-Only #0",
     ),
+    (
+        "3.5 step 1: highest only",
+        &["5000 any prec=4294967294", "0 tcp:80 prec=4294967295 deny"],
+        "5000 tcp:80",
+        "denied 181 L4-Only #1",
+    ),
     ("3.5 step 2: no L", &["0 any prec=1"], "5000 tcp:80", "allowed all #0"),
     ("3.5 step 2: larger", &["5000 tcp:80 prec=7", "0 any deny prec=8"], "5000 tcp:80", "denied 181 all #1"),
     (
@@ -303,6 +309,19 @@ fn aggregates_as_in_3_6() {
         &[
             ("3.6 identity 0: 0", &["0 tcp:80"], "0 tcp:80", "allowed L3-L4 #0"),
             ("3.6 11 to 14: itself, then 0", &["0 tcp:80"], "12 tcp:80", "allowed L4-Only #0"),
+            (
+                "3.6 11: no look-up by 0",
+                &["11 any", "0 tcp:80 deny prec=9"],
+                "11 tcp:80",
+                "allowed L3-Only #0",
+            ),
+            (
+                "3.6 14: no look-up by 0",
+                &["14 any", "0 tcp:80 deny prec=9"],
+                "14 tcp:80",
+                "allowed L3-Only #0",
+            ),
+            ("3.6 15: reserved", &["15 any", "0 tcp:80 deny prec=9"], "15 tcp:80", "denied 181 L4-Only #1"),
             ("3.6 reserved: 0", &["11 any", "0 tcp:80"], "7 tcp:80", "allowed L4-Only #1"),
             ("3.6 remote node: 14", &["14 tcp:80", "0 tcp:80 deny"], "33554433 tcp:80", "allowed L4-Only #0"),
             ("3.6 CIDR: 13", &["13 tcp:80", "0 tcp:80 deny"], "16777217 tcp:80", "allowed L4-Only #0"),
