@@ -20,6 +20,7 @@ mod node_view;
 mod policy_kernel;
 mod pretend_node;
 mod real_node;
+mod snapshot;
 mod support;
 
 use crate::runner::Test;
@@ -34,6 +35,7 @@ pub const ALL: &[&[Test]] = &[
     policy_kernel::TESTS,
     real_node::TESTS,
     maps::TESTS,
+    snapshot::TESTS,
     ct::TESTS,
     drops_json::TESTS,
     drops_jsonpb::TESTS,

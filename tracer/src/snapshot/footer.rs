@@ -1,12 +1,10 @@
 //! The last bytes of a snapshot: a zstd frame that unpackers skip, all little-endian.
 
-use super::FORMAT;
-
 /// `ZSTD_MAGIC_SKIPPABLE_START` + 10.
 const SKIPPABLE: u32 = 0x184d_2a5a;
 const MAGIC: [u8; 8] = *b"tracersn";
-/// Frame magic, frame length, and the six members.
-pub const BYTES: usize = 4 + 4 + 8 + 4 + 8 + 4 + 4 + 4;
+/// Frame magic, frame length, and the seven members.
+pub const BYTES: usize = 4 + 4 + 8 + 4 + 8 + 4 + 4 + 4 + 4;
 
 /// Where the manifest's frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +15,11 @@ pub struct Footer {
     pub stored: u32,
     /// Bytes of `manifest.json`.
     pub bytes: u32,
+    /// CRC-32 of everything before the footer.
+    pub checksum: u32,
 }
 
 impl Footer {
-    pub fn new(offset: u64, stored: u32, bytes: u32) -> Self {
-        Self { format: FORMAT, offset, stored, bytes }
-    }
-
     pub fn encode(&self) -> [u8; BYTES] {
         let mut out = Vec::with_capacity(BYTES);
         out.extend(SKIPPABLE.to_le_bytes());
@@ -33,6 +29,7 @@ impl Footer {
         out.extend(self.offset.to_le_bytes());
         out.extend(self.stored.to_le_bytes());
         out.extend(self.bytes.to_le_bytes());
+        out.extend(self.checksum.to_le_bytes());
         out.extend(crc32fast::hash(&out).to_le_bytes());
         let mut bytes = [0; BYTES];
         bytes.copy_from_slice(&out);
@@ -47,8 +44,9 @@ impl Footer {
             offset: u64::from(word(20)) | u64::from(word(24)) << 32,
             stored: word(28),
             bytes: word(32),
+            checksum: word(36),
         };
         let has_magic = word(0) == SKIPPABLE && word(4) == BYTES as u32 - 8 && bytes[8..16] == MAGIC;
-        (has_magic && word(36) == crc32fast::hash(&bytes[..36])).then_some(footer)
+        (has_magic && word(40) == crc32fast::hash(&bytes[..40])).then_some(footer)
     }
 }

@@ -4,7 +4,8 @@
 //! Behind it stands an index: the last member, `manifest.json` ([`manifest`]), and a zstd frame that unpackers
 //! skip, which says where that member is ([`footer`]). A file without its end is therefore known as such before
 //! anything of it is used. Entries of a map are keys and values one after the other, as look-ups gave them, in
-//! members of about [`PART_BYTES`]; every frame has a checksum, and no row of a frame that fails it is shown.
+//! members of about [`PART_BYTES`]. The end also has a checksum of the whole file, so that no row of a damaged one
+//! is shown.
 
 mod files;
 mod footer;

@@ -21,6 +21,7 @@ use crate::cilium::when::When;
 
 /// A node has some hundred maps and files; an index of this size has room for hundreds of thousands.
 const MAX_MANIFEST: u32 = 64 << 20;
+const CHECKED_AT_ONCE: usize = 1 << 18;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -62,6 +63,9 @@ impl Snapshot {
         };
         if footer.format != FORMAT {
             return Err(SnapshotError::Format { path: path.to_owned(), found: footer.format });
+        }
+        if checksum(&file, length - footer::BYTES as u64).map_err(open_error)? != footer.checksum {
+            return Err(damaged(&"its checksum is another one"));
         }
         if footer.bytes > MAX_MANIFEST {
             return Err(damaged(&"its index is too large"));
@@ -109,6 +113,19 @@ fn read_footer(file: &File, path: &Path, length: u64) -> Result<Footer, Snapshot
     file.read_exact_at(&mut bytes, at)
         .map_err(|source| SnapshotError::Open { path: path.to_owned(), source })?;
     Footer::decode(&bytes).ok_or_else(no_index)
+}
+
+/// Of the first bytes of the file. It finds damage, not malice: what follows believes no byte because of it.
+fn checksum(file: &File, length: u64) -> io::Result<u32> {
+    let mut checksum = crc32fast::Hasher::new();
+    let (mut buffer, mut at) = (vec![0; CHECKED_AT_ONCE], 0);
+    while at < length {
+        let wanted = usize::try_from(length - at).unwrap_or(usize::MAX).min(buffer.len());
+        file.read_exact_at(&mut buffer[..wanted], at)?;
+        checksum.update(&buffer[..wanted]);
+        at += wanted as u64;
+    }
+    Ok(checksum.finalize())
 }
 
 /// Reads and unpacks one frame; `zeros` stand behind the member.

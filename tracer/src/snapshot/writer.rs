@@ -11,7 +11,7 @@ use zstd::zstd_safe::CParameter;
 
 use super::footer::Footer;
 use super::manifest::{Manifest, Part};
-use super::{PART_BYTES, tar};
+use super::{FORMAT, PART_BYTES, tar};
 
 const LEVEL: i32 = 3;
 /// Two blocks of zeros end an archive.
@@ -22,6 +22,7 @@ pub struct Writer {
     compressor: Compressor<'static>,
     /// Bytes written.
     offset: u64,
+    checksum: crc32fast::Hasher,
     member: Vec<u8>,
     frame: Vec<u8>,
     /// Seconds since 1970, for the members.
@@ -51,7 +52,7 @@ impl Writer {
         let mut compressor = Compressor::new(LEVEL)?;
         compressor.set_parameter(CParameter::ChecksumFlag(true))?;
         let (member, frame) = (Vec::with_capacity(PART_BYTES + 2 * tar::BLOCK), Vec::new());
-        Ok(Self { sink, compressor, offset: 0, member, frame, time })
+        Ok(Self { sink, compressor, offset: 0, checksum: crc32fast::Hasher::new(), member, frame, time })
     }
 
     pub fn member(&mut self, name: &str, contents: &[u8]) -> io::Result<Part> {
@@ -71,6 +72,7 @@ impl Writer {
         let stored = u32::try_from(self.frame.len()).map_err(too_large)?;
         let part = Part { offset: self.offset, stored, bytes };
         self.sink.write_all(&self.frame)?;
+        self.checksum.update(&self.frame);
         self.offset += u64::from(stored);
         Ok(part)
     }
@@ -79,7 +81,14 @@ impl Writer {
     pub fn finish(mut self, manifest: &Manifest) -> io::Result<u64> {
         let json = serde_json::to_vec(manifest)?;
         let part = self.frame("manifest.json", &json, END_OF_ARCHIVE)?;
-        let footer = Footer::new(part.offset, part.stored, part.bytes).encode();
+        let footer = Footer {
+            format: FORMAT,
+            offset: part.offset,
+            stored: part.stored,
+            bytes: part.bytes,
+            checksum: self.checksum.finalize(),
+        };
+        let footer = footer.encode();
         self.sink.write_all(&footer)?;
         self.sink.finish()?;
         Ok(self.offset + footer.len() as u64)
