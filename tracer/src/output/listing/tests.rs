@@ -152,6 +152,19 @@ fn sorting_follows_numbers_and_keeps_no_more_than_the_limit() {
 }
 
 #[test]
+fn a_sorted_table_is_aligned_however_long_its_rows_took() {
+    let options = ListingOptions { sort: Sort::by_name("-entries", COLUMNS), ..format(ListFormat::Table) };
+    let mut out = Vec::new();
+    let mut listing = Listing::new(&mut out, &options, COLUMNS);
+    assert!(PODS.iter().all(|row| listing.row(row).is_continue()));
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    listing.finish().unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let widths: Vec<usize> = text.lines().map(str::len).collect();
+    assert_eq!(widths, [26; 4], "{text}");
+}
+
+#[test]
 fn the_limit_ends_the_walk() {
     let options = ListingOptions { limit: NonZeroUsize::new(2), ..format(ListFormat::Jsonl) };
     let mut listing = Listing::new(io::sink(), &options, COLUMNS);

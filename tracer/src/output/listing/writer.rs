@@ -214,6 +214,8 @@ impl<W: Write> Listing<W> {
     /// Ends the listing with `footer` (text formats; whole lines) or with more members of the object that
     /// [`Self::named`] made.
     pub fn finish_with(mut self, footer: &str, members: impl FnOnce(&mut Object<'_>)) -> io::Result<u64> {
+        // Rows that waited for their order have not waited for their table to be measured.
+        self.flushed = Instant::now();
         for row in self.sorter.take().into_iter().flat_map(Sorter::into_rows) {
             self.row.clear();
             self.row.extend_from_slice(&row);
