@@ -21,6 +21,7 @@ crate::tests![
     ports_of_a_destination_are_counted,
     translations_as_listed,
     services_as_listed,
+    spellings_of_the_vendor_print_its_columns,
     slots_as_listed,
     smaller_maps_as_listed,
 ];
@@ -164,9 +165,11 @@ fn translations_as_listed() -> Result<Outcome> {
         sorted(lines.map(|line| line.split(' ').filter(is_age).collect::<Vec<_>>().join(" ")))
     };
     on_recorded(|tool, run| {
-        let found = run(&["nat", "list", "-o", "cilium"])?;
         let listed = words(&listing(tool, "nat-list.txt")?);
-        assert_eq!((words(&String::from_utf8(found.stdout)?), listed.len()), (listed, 38));
+        assert_eq!(listed.len(), 38);
+        for spelling in [vec!["nat", "list", "-o", "cilium"], vec!["bpf", "nat", "list"]] {
+            assert_eq!(words(&String::from_utf8(run(&spelling)?.stdout)?), listed, "{spelling:?}");
+        }
         Ok(())
     })
 }
@@ -177,7 +180,7 @@ fn services_as_listed() -> Result<Outcome> {
         let listed: BTreeMap<String, Vec<String>> = serde_json::from_str(&listing(tool, "lb-list.json")?)?;
         let listed: BTreeMap<String, String> =
             listed.into_iter().map(|(slot, targets)| (slot, targets.concat().trim().to_owned())).collect();
-        let text = String::from_utf8(run(&["lb", "list", "-o", "cilium"])?.stdout)?;
+        let text = String::from_utf8(run(&["lb", "list", "-o", "cilium", "--no-headers"])?.stdout)?;
         let found: Option<BTreeMap<String, String>> = text
             .lines()
             .map(|line| {
@@ -186,6 +189,32 @@ fn services_as_listed() -> Result<Outcome> {
             })
             .collect();
         assert_eq!(found.context("a line without slot")?, listed);
+        Ok(())
+    })
+}
+
+/// What the hidden spellings print is what the vendor's tool printed, word for word and heading for heading.
+fn spellings_of_the_vendor_print_its_columns() -> Result<Outcome> {
+    on_recorded(|tool, run| {
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        for (alias, listed) in [
+            ("bpf lb list", "lb-list.txt"),
+            ("bpf lb list --frontends", "lb-list-frontends.txt"),
+            ("bpf lb list --backends", "lb-list-backends.txt"),
+            ("bpf lb ls --source-ranges", "lb-list-source-ranges.txt"),
+        ] {
+            let found = String::from_utf8(run(&alias.split(' ').collect::<Vec<_>>())?.stdout)?;
+            let listed = listing(tool, listed)?;
+            let heading = |text: &str| words(text.lines().next().unwrap_or_default());
+            assert_eq!(heading(&found), heading(&listed), "{alias}");
+            assert_eq!(sorted(found.lines().map(words)), sorted(listed.lines().map(words)), "{alias}");
+        }
+        // The tool listed these as JSON only.
+        let listed: BTreeMap<String, Vec<String>> =
+            serde_json::from_str(&listing(tool, "lb-list-revnat.json")?)?;
+        let listed = listed.iter().map(|(id, frontend)| format!("{id} {}", frontend.concat()));
+        let found = String::from_utf8(run(&["bpf", "lb", "list", "--revnat"])?.stdout)?;
+        assert_eq!(sorted(found.lines().skip(1).map(words)), sorted(listed));
         Ok(())
     })
 }

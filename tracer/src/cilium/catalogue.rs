@@ -13,9 +13,9 @@ use crate::kernel::bpf::MapInfo;
 pub struct KnownMap {
     pub name: Name,
     pub kind: MapType,
-    /// Bytes.
+    /// Bytes; [`ANY`] where it depends on settings or is not known.
     pub key_size: u32,
-    /// Bytes; [`ANY`] where it depends on settings.
+    /// Bytes; [`ANY`] as above.
     pub value_size: u32,
     pub shown: Shown,
 }
@@ -37,8 +37,8 @@ pub enum Shown {
     Command(&'static str),
     /// `maps dump` does, entry by entry.
     View(View),
-    /// Nothing in it means anything to people.
-    Raw,
+    /// `maps dump` shows bytes; why.
+    Raw(&'static str),
 }
 
 /// Fills in what an entry says. `None`: impossible bits.
@@ -94,8 +94,9 @@ fn mismatch(info: &MapInfo, named: &[&KnownMap]) -> String {
 }
 
 fn form(kind: MapType, key: u32, value: u32) -> String {
-    match value {
-        ANY => format!("{kind} with key {key}"),
+    match (key, value) {
+        (ANY, _) => kind.to_string(),
+        (_, ANY) => format!("{kind} with key {key}"),
         _ => format!("{kind} with key {key}, value {value}"),
     }
 }
@@ -114,7 +115,7 @@ impl Name {
 impl KnownMap {
     fn fits(&self, info: &MapInfo) -> bool {
         self.kind == MapType(info.map_type)
-            && self.key_size == info.key_size
+            && (self.key_size == ANY || self.key_size == info.key_size)
             && (self.value_size == ANY || self.value_size == info.value_size)
     }
 
@@ -142,7 +143,11 @@ const POLICY: Shown = Shown::Command("policy get");
 const NODES: Shown = Shown::Command("nodes");
 
 use MapType as T;
-use Shown::{Command, Raw, View as V};
+const MESSAGES: Shown = Shown::Raw("the way of messages, which cannot be read without taking them away");
+const SCRATCH: Shown = Shown::Raw("scratch memory of the datapath");
+const UNDESCRIBED: Shown = Shown::Raw("what the bytes say is not known here");
+
+use Shown::{Command, View as V};
 
 #[rustfmt::skip]
 const MAPS: &[KnownMap] = &[
@@ -192,9 +197,9 @@ const MAPS: &[KnownMap] = &[
     one("cilium_lb6_health", T::LRU_HASH, (8, 24), LB),
     one("cilium_skip_lb4", T::HASH, (16, 1), LB),
     one("cilium_skip_lb6", T::HASH, (32, 1), LB),
-    one("cilium_lb_act", T::LRU_HASH, (4, 8), Raw),
-    one("cilium_lb_fct", T::LRU_HASH, (4, 8), Raw),
-    one("cilium_lb_fct", T::HASH, (4, 8), Raw),
+    one("cilium_lb_act", T::LRU_HASH, (4, 8), V(views::active_connections)),
+    one("cilium_lb_fct", T::LRU_HASH, (4, 8), UNDESCRIBED),
+    one("cilium_lb_fct", T::HASH, (4, 8), UNDESCRIBED),
 
     many("cilium_policy_", T::LPM_TRIE, (12, 24), POLICY),
     many("cilium_policy_v2_", T::LPM_TRIE, (12, 8), POLICY),
@@ -231,6 +236,8 @@ const MAPS: &[KnownMap] = &[
     one("cilium_srv6_vrf_v6", T::LPM_TRIE, (36, 4), V(views::vrf6)),
     one("cilium_srv6_policy_v4", T::LPM_TRIE, (12, 16), V(views::srv6_policy4)),
     one("cilium_srv6_policy_v6", T::LPM_TRIE, (24, 16), V(views::srv6_policy6)),
+    one("cilium_srv6_state_v4", T::LRU_HASH, (ANY, ANY), UNDESCRIBED),
+    one("cilium_srv6_state_v6", T::LRU_HASH, (ANY, ANY), UNDESCRIBED),
     one("cilium_srv6_sid", T::HASH, (16, 4), V(views::sid)),
     one("cilium_world_cidrs4", T::LPM_TRIE, (8, 1), V(views::prefix4)),
     one("cilium_l2_responder_v4", T::HASH, (8, 8), V(views::responder4)),
@@ -241,18 +248,22 @@ const MAPS: &[KnownMap] = &[
     one("cilium_cidr_v4_dyn", T::LPM_TRIE, (8, 1), V(views::prefix4)),
     one("cilium_cidr_v6_dyn", T::LPM_TRIE, (20, 1), V(views::prefix6)),
 
-    one("cilium_events", T::PERF_EVENT_ARRAY, (4, 4), Raw),
-    one("cilium_signals", T::PERF_EVENT_ARRAY, (4, 4), Raw),
+    one("cilium_events", T::PERF_EVENT_ARRAY, (4, 4), MESSAGES),
+    one("cilium_signals", T::PERF_EVENT_ARRAY, (4, 4), MESSAGES),
     one("cilium_metrics", T::PERCPU_HASH, (8, 16), Command("metrics")),
     one("cilium_runtime_config", T::ARRAY, (4, 8), V(views::runtime_config)),
     one("cilium_throttle", T::HASH, (8, 56), V(views::throttle)),
     one("cilium_ratelimit", T::LRU_HASH, (4, 16), V(views::ratelimit)),
     one("cilium_ratelimit", T::LRU_HASH, (8, 16), V(views::ratelimit)),
     one("cilium_ratelimit_metrics", T::HASH, (4, 8), V(views::ratelimit_metrics)),
-    one("cilium_tail_call_buffer4", T::PERCPU_ARRAY, (4, ANY), Raw),
-    one("cilium_tail_call_buffer6", T::PERCPU_ARRAY, (4, ANY), Raw),
-    one("cilium_xdp_scratch", T::PERCPU_ARRAY, (4, ANY), Raw),
-    one("cilium_percpu_trace_id", T::PERCPU_ARRAY, (4, 8), Raw),
+    one("cilium_capture4_rules", T::HASH, (16, 8), UNDESCRIBED),
+    one("cilium_capture6_rules", T::HASH, (40, 8), UNDESCRIBED),
+    one("cilium_capture_cache", T::PERCPU_ARRAY, (4, ANY), SCRATCH),
+    one("cilium_ktime_cache", T::PERCPU_ARRAY, (4, 8), SCRATCH),
+    one("cilium_tail_call_buffer4", T::PERCPU_ARRAY, (4, ANY), SCRATCH),
+    one("cilium_tail_call_buffer6", T::PERCPU_ARRAY, (4, ANY), SCRATCH),
+    one("cilium_xdp_scratch", T::PERCPU_ARRAY, (4, ANY), SCRATCH),
+    one("cilium_percpu_trace_id", T::PERCPU_ARRAY, (4, 8), SCRATCH),
 ];
 
 #[cfg(test)]
@@ -289,6 +300,122 @@ mod tests {
             text,
             "lru_hash with key 12, value 16 found, lru_hash with key 4, value 16 or lru_hash with key 8, value 16 expected"
         );
+    }
+
+    /// The catalogue of section 1.3 of the ABI notes, for all releases from 1.14 on: name, type, sizes.
+    #[test]
+    fn every_map_of_every_release_is_known() {
+        const NOTES: &str = "
+            cilium_ct4_global 9 14 56
+            cilium_ct_any4_global 9 14 56
+            cilium_ct6_global 9 38 56
+            cilium_ct_any6_global 9 38 56
+            cilium_ct4_00123 9 14 56
+            cilium_ct_any6_00123 9 38 56
+            cilium_per_cluster_ct_tcp4 12 4 4
+            cilium_per_cluster_ct_any4 12 4 4
+            cilium_per_cluster_ct_tcp6 12 4 4
+            cilium_per_cluster_ct_any6 12 4 4
+            cilium_snat_v4_external 9 14 40
+            cilium_snat_v6_external 9 38 56
+            cilium_per_cluster_snat_v4_external 12 4 4
+            cilium_per_cluster_snat_v6_external 12 4 4
+            cilium_snat_v4_alloc_retries 6 4 4
+            cilium_snat_v6_alloc_retries 6 4 4
+            cilium_ipmasq_v4 11 8 1
+            cilium_ipmasq_v6 11 20 1
+            cilium_nodeport_neigh4 9 4 8
+            cilium_nodeport_neigh6 9 16 8
+            cilium_ipv4_frag_datagrams 9 12 4
+            cilium_ipv6_frag_datagrams 9 40 4
+            cilium_lb4_services_v2 1 12 12
+            cilium_lb6_services_v2 1 24 12
+            cilium_lb4_backends_v3 1 4 12
+            cilium_lb6_backends_v3 1 4 24
+            cilium_lb4_reverse_nat 1 2 6
+            cilium_lb6_reverse_nat 1 2 18
+            cilium_lb4_reverse_sk 9 16 8
+            cilium_lb6_reverse_sk 9 32 20
+            cilium_lb4_affinity 9 16 16
+            cilium_lb6_affinity 9 24 16
+            cilium_lb_affinity_match 1 8 1
+            cilium_lb4_source_range 11 12 1
+            cilium_lb6_source_range 11 24 1
+            cilium_lb4_maglev 13 2 4
+            cilium_lb6_maglev 13 2 4
+            cilium_lb4_health 9 8 12
+            cilium_lb6_health 9 8 24
+            cilium_skip_lb4 1 16 1
+            cilium_skip_lb6 1 32 1
+            cilium_lb_act 9 4 8
+            cilium_lb_fct 9 4 8
+            cilium_policy_00123 11 12 24
+            cilium_policy_v2_00123 11 12 8
+            cilium_policy_v2_00123 11 12 12
+            cilium_policy_v3_00123 11 12 12
+            cilium_policystats 10 12 16
+            cilium_call_policy 3 4 4
+            cilium_egresscall_policy 3 4 4
+            cilium_calls_00123 3 4 4
+            cilium_calls_hostns_00123 3 4 4
+            cilium_calls_netdev_00004 3 4 4
+            cilium_calls_overlay_2 3 4 4
+            cilium_calls_wireguard_2 3 4 4
+            cilium_calls_xdp 3 4 4
+            cilium_calls_xdp_4 3 4 4
+            cilium_calls_custom_00123 3 4 4
+            cilium_calls_lb 3 4 4
+            cilium_lxc 1 20 48
+            cilium_ipcache 11 24 12
+            cilium_ipcache_v2 11 24 24
+            cilium_auth_map 1 12 8
+            cilium_node_map 1 20 2
+            cilium_node_map_v2 1 20 4
+            cilium_tunnel_map 1 20 20
+            cilium_subnet_map 11 24 4
+            cilium_devices 1 4 16
+            cilium_encrypt_state 2 4 1
+            cilium_vtep_map 1 4 16
+            cilium_egress_gw_policy_v4 11 12 8
+            cilium_egress_gw_policy_v4_v2 11 12 28
+            cilium_egress_gw_policy_v6 11 36 40
+            cilium_srv6_vrf_v4 11 12 4
+            cilium_srv6_vrf_v6 11 36 4
+            cilium_srv6_policy_v4 11 12 16
+            cilium_srv6_policy_v6 11 24 16
+            cilium_srv6_sid 1 16 4
+            cilium_srv6_state_v4 9 20 20
+            cilium_srv6_state_v6 9 32 20
+            cilium_world_cidrs4 11 8 1
+            cilium_l2_responder_v4 1 8 8
+            cilium_l2_responder_v6 1 24 8
+            cilium_mcast_group_outer_v4_map 13 4 4
+            cilium_cidr_v4_fix 1 8 1
+            cilium_cidr_v6_fix 1 20 1
+            cilium_cidr_v4_dyn 11 8 1
+            cilium_cidr_v6_dyn 11 20 1
+            cilium_events 4 4 4
+            cilium_signals 4 4 4
+            cilium_metrics 5 8 16
+            cilium_runtime_config 2 4 8
+            cilium_throttle 1 8 56
+            cilium_ratelimit 9 4 16
+            cilium_ratelimit 9 8 16
+            cilium_ratelimit_metrics 1 4 8
+            cilium_capture4_rules 1 16 8
+            cilium_tail_call_buffer4 6 4 100
+            cilium_tail_call_buffer6 6 4 100
+            cilium_xdp_scratch 6 4 28
+            cilium_percpu_trace_id 6 4 8";
+        let mut lines = 0;
+        for line in NOTES.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let number = |at: usize| words[at].parse().unwrap();
+            let found = recognize(words[0], &info(number(1), number(2), number(3)));
+            assert!(matches!(found, Recognized::Known(_)), "{line}: {found:?}");
+            lines += 1;
+        }
+        assert_eq!(lines, 101);
     }
 
     #[test]

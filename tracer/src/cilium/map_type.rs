@@ -76,6 +76,14 @@ impl MapType {
         )
     }
 
+    /// Walked bucket by bucket where the kernel has batches.
+    pub const fn is_hash(self) -> bool {
+        matches!(
+            self,
+            Self::HASH | Self::PERCPU_HASH | Self::LRU_HASH | Self::LRU_PERCPU_HASH | Self::HASH_OF_MAPS
+        )
+    }
+
     pub const fn is_per_cpu(self) -> bool {
         matches!(self, Self::PERCPU_HASH | Self::PERCPU_ARRAY | Self::LRU_PERCPU_HASH)
     }

@@ -244,38 +244,33 @@ fn wildcard(base: PolicyEntry, value: &[u8]) -> Option<PolicyEntry> {
 
 fn prefix(base: PolicyEntry, value: &[u8]) -> Option<PolicyEntry> {
     let v = PolicyEntryPrefix::read_from_bytes(value).ok()?;
-    is_sound(v.flags, base.prefix_length).then_some(PolicyEntry {
-        deny: v.is_deny(),
-        proxy_port: v.proxy_port.get(),
-        auth_type: v.auth_type(),
-        explicit_auth: Some(v.has_explicit_auth_type()),
+    Some(PolicyEntry {
         proxy_port_priority: Some(v.proxy_port_priority),
         counters: Some((v.packets, v.bytes)),
-        ..base
+        ..since_1_17(base, value)?
     })
 }
 
 fn compact(base: PolicyEntry, value: &[u8]) -> Option<PolicyEntry> {
     let v = PolicyEntryCompact::read_from_bytes(value).ok()?;
-    is_sound(v.flags, base.prefix_length).then_some(PolicyEntry {
-        deny: v.is_deny(),
-        proxy_port: v.proxy_port.get(),
-        auth_type: v.auth_type(),
-        explicit_auth: Some(v.has_explicit_auth_type()),
-        proxy_port_priority: Some(v.proxy_port_priority),
-        ..base
-    })
+    let entry = since_1_17(base, value)?;
+    Some(PolicyEntry { proxy_port_priority: Some(v.proxy_port_priority), ..entry })
 }
 
 fn precedence(base: PolicyEntry, value: &[u8]) -> Option<PolicyEntry> {
     let v = PolicyEntryPrecedence::read_from_bytes(value).ok()?;
+    let entry = since_1_17(base, value)?;
+    Some(PolicyEntry { precedence: Some(v.precedence), cookie: Some(v.cookie), ..entry })
+}
+
+/// What the first four bytes say, which are the same in all releases since 1.17.
+fn since_1_17(base: PolicyEntry, value: &[u8]) -> Option<PolicyEntry> {
+    let (v, _) = PolicyEntryCompact::read_from_prefix(value).ok()?;
     is_sound(v.flags, base.prefix_length).then_some(PolicyEntry {
         deny: v.is_deny(),
         proxy_port: v.proxy_port.get(),
         auth_type: v.auth_type(),
         explicit_auth: Some(v.has_explicit_auth_type()),
-        precedence: Some(v.precedence),
-        cookie: Some(v.cookie),
         ..base
     })
 }

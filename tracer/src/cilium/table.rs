@@ -1,19 +1,21 @@
 //! Walks the entries of one BPF map: batches where the kernel has them for the map's type, else key by key.
 //! Nothing is kept; each entry is shown to the caller and forgotten. No entry is decoded here.
 
+mod progress;
+
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use tracer_common::id::MapId;
 
+use self::progress::Progress;
+use super::map_type::MapType;
 use crate::kernel::bpf::{ENOTSUPP, MapInfo, ReadOnlyMap};
 
 /// Memory for one batch, unless one entry needs more.
 const BATCH_BYTES: usize = 256 * 1024;
-/// BPF_MAP_TYPE_* whose look-ups give one value per possible CPU.
-const PER_CPU_TYPES: [u32; 3] = [5, 6, 10];
-/// How often a batch may be interrupted by concurrent change before the walk gives up on batches.
+/// How often a step may get nowhere because of concurrent change before the walk goes on key by key.
 const MAX_INTERRUPTIONS: u32 = 100;
 
 /// An open map, its facts, and the size of the buffer that a look-up fills.
@@ -27,8 +29,7 @@ pub struct Table {
 /// How a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Walk {
-    /// Every entry that stayed in the map all the while was visited. Hash maps walked key by key may have
-    /// shown some entries twice.
+    /// Every entry that stayed in the map all the while was visited, and none of them twice.
     Complete,
     /// The visitor wanted no more.
     Stopped,
@@ -83,44 +84,67 @@ impl Table {
     /// Shows every entry to `visit`.
     pub fn for_each(&self, visit: &mut Visitor) -> io::Result<Walk> {
         let (key_size, value_size) = (self.info.key_size as usize, self.value_bytes);
+        let is_trie = self.kind() == MapType::LPM_TRIE;
+        let mut progress = if is_trie { Progress::ordered() } else { Progress::Sure };
         let batches = self.walk_batches(&mut |keys, values, count| {
-            visit_all(keys, values, key_size, value_size, count, visit)
-        });
-        match batches? {
-            Some(walk) => Ok(walk),
-            None => self.walk_keys(visit),
-        }
-    }
-
-    /// The number of entries, and whether the end was reached. Entries are not looked at.
-    pub fn count(&self) -> io::Result<(u64, Walk)> {
-        let mut entries = 0;
-        let batches = self.walk_batches(&mut |_, _, count| {
-            entries += count as u64;
-            ControlFlow::Continue(())
+            visit_all(keys, values, key_size, value_size, count, &mut |key, value| {
+                if progress.is_new(key) { visit(key, value) } else { ControlFlow::Continue(()) }
+            })
         });
         if let Some(walk) = batches? {
-            return Ok((entries, walk));
+            return Ok(walk);
         }
-        let walk = self.walk_keys(&mut |_, _| {
+        if self.kind().is_hash() {
+            progress = Progress::remembered();
+        }
+        self.walk_keys(&mut |key, value| {
+            if progress.is_new(key) { visit(key, value) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    /// The number of entries, and whether the end was reached.
+    pub fn count(&self) -> io::Result<(u64, Walk)> {
+        let mut entries = 0;
+        if self.kind().is_hash() {
+            // Whole buckets: nothing comes twice, so nobody has to look at the keys.
+            let batches = self.walk_batches(&mut |_, _, count| {
+                entries += count as u64;
+                ControlFlow::Continue(())
+            });
+            if let Some(walk) = batches? {
+                return Ok((entries, walk));
+            }
+        }
+        let walk = self.for_each(&mut |_, _| {
             entries += 1;
             ControlFlow::Continue(())
         })?;
         Ok((entries, walk))
     }
 
-    /// Shows whole batches. `None`: the kernel has no batches for this type of map; nothing was visited.
+    fn kind(&self) -> MapType {
+        MapType(self.info.map_type)
+    }
+
+    /// Shows whole batches. `None`: the kernel has no batches for this type of map and nothing was visited, or
+    /// it cannot go on with them (tries only).
     fn walk_batches(&self, visit: &mut BatchVisitor) -> io::Result<Option<Walk>> {
+        // Kernels stumble over the holes in arrays of maps.
+        if self.kind().holds_maps() {
+            return Ok(None);
+        }
         let (key_size, value_size) = (self.info.key_size as usize, self.value_bytes);
         let mut capacity = (BATCH_BYTES / (key_size + value_size)).clamp(16, 4096);
         let mut token = vec![0; key_size.max(size_of::<u32>())];
         let (mut keys, mut values) = (vec![0; capacity * key_size], vec![0; capacity * value_size]);
         let (mut first, mut interruptions) = (true, 0);
-        loop {
+        let mut left = self.most_steps();
+        while left > 0 {
             let count = capacity as u32;
             match self.map.lookup_batch(first, &mut token, &mut keys, &mut values, count) {
                 Ok(step) => {
                     first = false;
+                    left = left.saturating_sub(u64::from(step.count).max(1));
                     let filled = step.count as usize;
                     if visit(&keys, &values, filled).is_break() {
                         return Ok(Some(Walk::Stopped));
@@ -139,12 +163,13 @@ impl Table {
                     Some(libc::EINTR | libc::EAGAIN) if interruptions < MAX_INTERRUPTIONS => {
                         interruptions += 1
                     }
-                    Some(libc::EINTR | libc::EAGAIN) => return Ok(Some(Walk::GaveUp)),
+                    Some(libc::EINTR | libc::EAGAIN) => return Ok(None),
                     Some(ENOTSUPP | libc::EINVAL | libc::EOPNOTSUPP) if first => return Ok(None),
                     _ => return Err(error),
                 },
             }
         }
+        Ok(Some(Walk::GaveUp))
     }
 
     /// A key that is deleted while we stand on it sends the kernel back to the first key, so the number of
@@ -154,7 +179,7 @@ impl Table {
         let mut next = key.clone();
         let mut value = vec![0; self.value_bytes];
         let mut more = self.map.next_key(None, &mut next)?;
-        for _ in 0..2 * u64::from(self.info.max_entries) + 16 {
+        for _ in 0..self.most_steps() {
             if !more {
                 return Ok(Walk::Complete);
             }
@@ -166,6 +191,11 @@ impl Table {
             more = self.map.next_key(Some(&key), &mut next)?;
         }
         Ok(Walk::GaveUp)
+    }
+
+    /// Entries after which a walk has begun anew too often.
+    fn most_steps(&self) -> u64 {
+        4 * u64::from(self.info.max_entries) + 16
     }
 }
 
@@ -185,7 +215,7 @@ fn visit_all(
 
 fn value_bytes(info: &MapInfo) -> io::Result<usize> {
     let one = info.value_size as usize;
-    if !PER_CPU_TYPES.contains(&info.map_type) {
+    if !MapType(info.map_type).is_per_cpu() {
         return Ok(one);
     }
     let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;

@@ -9,7 +9,7 @@ use super::{Plan, Refusal, UsageError, plan as native_plan};
 
 /// One spelling: the words behind `bpf`, those of our own command, and what else may follow.
 struct Alias {
-    words: [&'static str; 2],
+    words: &'static [&'static str],
     native: &'static [&'static str],
     arguments: &'static [Argument],
 }
@@ -23,41 +23,67 @@ enum Argument {
     Switch { long: &'static str, short: Option<char>, native: &'static [&'static str] },
 }
 
+/// A switch that our own command calls the same.
+const fn same(long: &'static str, native: &'static [&'static str]) -> Argument {
+    Argument::Switch { long, short: None, native }
+}
+
 const ALIASES: &[Alias] = &[
     Alias {
-        words: ["policy", "get"],
+        words: &["policy", "get"],
         native: &["policy", "get"],
         arguments: &[
             Argument::Value { name: "ENDPOINT", required: true },
             Argument::Switch { long: "numeric", short: Some('n'), native: &["--numeric"] },
         ],
     },
-    Alias { words: ["ipcache", "list"], native: &["ipcache", "list"], arguments: &[] },
+    Alias { words: &["ipcache", "list"], native: &["ipcache", "list"], arguments: &[] },
     Alias {
-        words: ["ipcache", "get"],
+        words: &["ipcache", "get"],
         native: &["ipcache", "get"],
         arguments: &[Argument::Value { name: "IP", required: true }],
     },
-    Alias { words: ["endpoint", "list"], native: &["endpoints", "list"], arguments: &[] },
-    Alias { words: ["metrics", "list"], native: &["metrics"], arguments: &[] },
+    Alias { words: &["endpoint", "list"], native: &["endpoints", "list"], arguments: &[] },
+    Alias { words: &["metrics", "list"], native: &["metrics"], arguments: &[] },
     Alias {
-        words: ["ct", "list"],
+        words: &["ct", "list"],
         native: &["ct", "list"],
         arguments: &[
             Argument::Word { name: "SCOPE", known: "global" },
             Argument::Switch { long: "time-diff", short: Some('d'), native: &["--time-diff"] },
         ],
     },
+    Alias { words: &["nat", "list"], native: &["nat", "list"], arguments: &[] },
+    Alias {
+        words: &["lb", "list"],
+        native: &["lb", "list"],
+        arguments: &[
+            same("revnat", &["--revnat"]),
+            same("frontends", &["--frontends"]),
+            same("backends", &["--backends"]),
+            same("source-ranges", &["--source-ranges"]),
+        ],
+    },
+    Alias { words: &["lb", "maglev", "list"], native: &["lb", "list", "--maglev"], arguments: &[] },
 ];
 
 pub(super) fn command() -> Command {
-    let mut groups: Vec<&str> = ALIASES.iter().map(|alias| alias.words[0]).collect();
-    groups.dedup();
-    let group = |name: &&'static str| {
-        let members = ALIASES.iter().filter(move |alias| alias.words[0] == *name);
-        bare(name).subcommands(members.map(Alias::command))
+    let about = "The spellings of cilium-dbg";
+    bare("bpf").about(about).hide(true).subcommands(branches(&ALIASES.iter().collect::<Vec<_>>(), 0))
+}
+
+/// The commands behind the first `depth` words, which these aliases share.
+fn branches(aliases: &[&'static Alias], depth: usize) -> Vec<Command> {
+    let mut names: Vec<&'static str> = aliases.iter().map(|alias| alias.words[depth]).collect();
+    names.dedup();
+    let branch = |name: &'static str| {
+        let members: Vec<_> = aliases.iter().copied().filter(|alias| alias.words[depth] == name).collect();
+        match members.as_slice() {
+            [alias] if alias.words.len() == depth + 1 => alias.command(name),
+            _ => bare(name).subcommands(branches(&members, depth + 1)),
+        }
     };
-    bare("bpf").about("The spellings of cilium-dbg").hide(true).subcommands(groups.iter().map(group))
+    names.into_iter().map(branch).collect()
 }
 
 fn bare(name: &'static str) -> Command {
@@ -65,10 +91,10 @@ fn bare(name: &'static str) -> Command {
 }
 
 impl Alias {
-    fn command(&self) -> Command {
+    fn command(&self, name: &'static str) -> Command {
         let output = Arg::new("output").short('o').long("output").value_name("FORMAT");
-        let command = Command::new(self.words[1]).arg(output.help("json, yaml, or another of our formats"));
-        let command = if self.words[1] == "list" { command.alias("ls") } else { command };
+        let command = Command::new(name).arg(output.help("json, yaml, or another of our formats"));
+        let command = if name == "list" { command.alias("ls") } else { command };
         command.args(self.arguments.iter().map(Argument::arg))
     }
 
@@ -111,10 +137,13 @@ impl Argument {
 }
 
 pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
-    let none = || UsageError("bpf: no command given".to_owned());
-    let (group, matches) = matches.subcommand().ok_or_else(none)?;
-    let (verb, matches) = matches.subcommand().ok_or_else(none)?;
-    let alias = ALIASES.iter().find(|alias| alias.words == [group, verb]).ok_or_else(none)?;
+    let (mut words, mut matches) = (Vec::new(), matches);
+    while let Some((word, rest)) = matches.subcommand() {
+        words.push(word);
+        matches = rest;
+    }
+    let alias = ALIASES.iter().find(|alias| alias.words == words.as_slice());
+    let alias = alias.ok_or_else(|| UsageError("bpf: no command given".to_owned()))?;
     let native = super::command().try_get_matches_from(alias.line(matches)).map_err(refused)?;
     native_plan(&native)
 }
@@ -127,6 +156,7 @@ fn refused(error: clap::Error) -> UsageError {
 #[cfg(test)]
 mod tests {
     use super::super::endpoint::EndpointName;
+    use super::super::lb::{LbPlan, View};
     use super::super::parse;
     use super::super::policy::PolicyPlan;
     use super::*;
@@ -149,8 +179,27 @@ mod tests {
             "tracer bpf ipcache get 10.0.0.1",
             "tracer bpf endpoint list",
             "tracer bpf metrics list -o json",
+            "tracer bpf nat list",
+            "tracer bpf lb list",
+            "tracer bpf lb ls --source-ranges",
+            "tracer bpf lb maglev list -o json",
         ] {
             assert!(plan(line).is_ok(), "{line}: {:?}", plan(line));
+        }
+    }
+
+    #[test]
+    fn a_switch_of_cilium_dbg_chooses_the_map() {
+        for (line, view) in [
+            ("tracer bpf lb list", View::Services),
+            ("tracer bpf lb list --frontends", View::Slots),
+            ("tracer bpf lb list --backends", View::Backends),
+            ("tracer bpf lb list --revnat", View::ReverseNat),
+            ("tracer bpf lb maglev list", View::Maglev),
+        ] {
+            let Ok(Plan::Lb(found)) = plan(line) else { panic!("{line}: no lb plan") };
+            let LbPlan::List(found) = *found else { panic!("{line}: not list") };
+            assert_eq!((found.view, found.listing.format), (view, ListFormat::Cilium), "{line}");
         }
     }
 

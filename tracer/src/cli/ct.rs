@@ -10,8 +10,9 @@ use tracer_common::id::{EndpointId, Identity};
 
 use super::{Plan, UsageError, listing};
 use crate::cilium::ct::{Kind, State};
+use crate::filter::build::parse_protocol;
 use crate::filter::pattern::{Net, PodPattern, PortRange};
-use crate::output::listing::{ListingOptions, value};
+use crate::output::listing::ListingOptions;
 use crate::output::{counted, ct, usage};
 
 /// What `tracer ct` was asked to do.
@@ -51,8 +52,8 @@ pub struct TopPlan {
 pub struct GetPlan {
     pub source: SocketAddr,
     pub destination: SocketAddr,
-    /// `None`: any of those with ports.
-    pub protocol: Option<u8>,
+    /// Empty: any of those with ports.
+    pub protocols: Vec<u8>,
     pub listing: ListingOptions,
 }
 
@@ -223,7 +224,7 @@ fn get_command() -> Command {
         .arg(
             Arg::new("protocol")
                 .value_name("PROTOCOL")
-                .value_parser(protocol)
+                .value_parser(parse_protocol)
                 .help("tcp, udp, sctp, icmp, icmpv6 or a number [default: all with ports]"),
         )
         .args(listing::args(ct::COLUMNS, true))
@@ -239,7 +240,8 @@ fn filters() -> Vec<Arg> {
     let args = vec![
         flag("ip", "IP|CIDR", "Address or network of either end").alias("cidr").value_parser(Net::from_str),
         flag("port", "PORT[-PORT]", "Port of either end").value_parser(PortRange::from_str),
-        flag("protocol", "PROTOCOL", "tcp, udp, sctp, icmp, icmpv6 or a number").value_parser(protocol),
+        flag("protocol", "PROTOCOL", "tcp, udp, sctp, icmp (both versions), icmpv4, icmpv6 or a number")
+            .value_parser(parse_protocol),
         flag("identity", "ID", "Identity of the originator, or of an endpoint of this node at either end")
             .value_parser(value_parser!(u32)),
         flag("pod", "[NS/]PREFIX", "Pod of this node at either end; without NS/, namespace default"),
@@ -252,10 +254,6 @@ fn filters() -> Vec<Arg> {
     args.into_iter().map(|arg| arg.help_heading(FILTERS)).collect()
 }
 
-fn protocol(text: &str) -> Result<u8, &'static str> {
-    value::protocol_number(text).ok_or("expected tcp, udp, sctp, icmp, icmpv6 or a number up to 255")
-}
-
 fn wanted(matches: &ArgMatches) -> CtWanted {
     let texts = |name| matches.get_many::<String>(name).into_iter().flatten();
     let state = |text: &String| State::ALL.into_iter().find(|state| state.name() == text);
@@ -263,7 +261,7 @@ fn wanted(matches: &ArgMatches) -> CtWanted {
     CtWanted {
         nets: many(matches, "ip"),
         ports: many(matches, "port"),
-        protocols: many(matches, "protocol"),
+        protocols: many::<Vec<u8>>(matches, "protocol").concat(),
         identities: many::<u32>(matches, "identity").into_iter().map(Identity).collect(),
         pods: texts("pod").map(|text| PodPattern::new(text)).collect(),
         endpoints: many::<u16>(matches, "endpoint").into_iter().map(EndpointId).collect(),
@@ -331,7 +329,7 @@ fn get_plan(matches: &ArgMatches) -> Result<GetPlan, UsageError> {
     Ok(GetPlan {
         source,
         destination,
-        protocol: matches.get_one("protocol").copied(),
+        protocols: many::<Vec<u8>>(matches, "protocol").concat(),
         listing: listing::options(matches, ct::COLUMNS)?,
     })
 }

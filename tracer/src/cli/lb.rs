@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::{Arg, ArgGroup, ArgMatches, Command};
 
+use super::rows::vendor_options;
 use super::{Plan, UsageError, listing};
 use crate::filter::build::parse_protocol;
 use crate::output::lb as rows;
@@ -78,6 +79,19 @@ impl View {
     }
 }
 
+impl View {
+    /// The columns that cilium-dbg has for it, or else ours.
+    pub const fn vendor_columns(self) -> &'static [Column] {
+        match self {
+            Self::Services => rows::VENDOR_COLUMNS,
+            Self::Slots => rows::VENDOR_SLOT_COLUMNS,
+            Self::Backends | Self::ReverseNat => rows::VENDOR_ID_COLUMNS,
+            Self::SourceRanges => rows::VENDOR_SOURCE_RANGE_COLUMNS,
+            other => other.columns(),
+        }
+    }
+}
+
 const LIST: &str = "list";
 const GET: &str = "get";
 const CHECK: &str = "check";
@@ -124,16 +138,12 @@ pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
         Some((LIST, matches)) => {
             let view = VIEWS.iter().find(|(name, ..)| matches.get_flag(name));
             let view = view.map_or(View::Services, |(_, view, _)| *view);
-            LbPlan::List(ListPlan { listing: listing::options(matches, view.columns())?, view })
+            LbPlan::List(ListPlan { listing: vendor_options(matches, view.columns())?, view })
         }
         Some((GET, matches)) => {
             let text = matches.get_one::<String>("frontend").map_or("", String::as_str);
             let (address, protocol) = frontend(text)?;
-            LbPlan::Get(GetPlan {
-                listing: listing::options(matches, rows::LIST_COLUMNS)?,
-                address,
-                protocol,
-            })
+            LbPlan::Get(GetPlan { listing: vendor_options(matches, rows::LIST_COLUMNS)?, address, protocol })
         }
         Some((CHECK, matches)) => LbPlan::Check(listing::options(matches, rows::CHECK_COLUMNS)?),
         _ => return Err(UsageError("lb: no command given".to_owned())),

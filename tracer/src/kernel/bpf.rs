@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -151,7 +151,15 @@ impl ReadOnlyMap {
             file_flags: BPF_F_RDONLY,
             ..Default::default()
         };
-        Ok(Self { fd: bpf_fd(OBJ_GET, &mut attr)? })
+        let fd = bpf_fd(OBJ_GET, &mut attr).map_err(|error| match error.raw_os_error() {
+            // Links cannot be opened for reading only.
+            Some(libc::EINVAL) => io::Error::other("not a map"),
+            _ => error,
+        })?;
+        match pinned_kind(fd.as_fd()) {
+            Some(kind) if kind != "bpf-map" => Err(io::Error::other(format!("not a map, but a {kind}"))),
+            _ => Ok(Self { fd }),
+        }
     }
 
     /// Opens a map by its id (needs CAP_SYS_ADMIN).
@@ -203,6 +211,7 @@ impl ReadOnlyMap {
     /// One step of a batch look-up of at most `count` entries. `token` is the place to go on from (as the
     /// step before left it; at least 4 bytes and the key size long), `first` starts over.
     ///
+    /// EINTR: an entry vanished again and again under the kernel's hands; repeat with the same token.
     /// ENOSPC: one hash bucket holds more than `count` entries; enlarge and repeat with the same token.
     /// [`ENOTSUPP`]: this map type has no batch look-up on this kernel.
     pub fn lookup_batch(
@@ -228,6 +237,10 @@ impl ReadOnlyMap {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
                 Ok(BatchStep { count: attr.count, end: true })
             }
+            // What came before the entry that the kernel lost is there, and the token stands behind it.
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) && attr.count > 0 => {
+                Ok(BatchStep { count: attr.count, end: false })
+            }
             Err(error) => Err(error),
         }
     }
@@ -240,13 +253,19 @@ impl ReadOnlyMap {
 
     /// The descriptor, for aya's typed maps and for strace-minded readers.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        use std::os::fd::AsFd;
         self.fd.as_fd()
     }
 
     fn raw_fd(&self) -> u32 {
         self.fd.as_raw_fd() as u32
     }
+}
+
+/// What a descriptor stands for, `bpf-map` or `bpf-prog`; the kernel takes either for a map's when it is asked
+/// for facts. `None`: /proc is not there to tell.
+fn pinned_kind(fd: BorrowedFd<'_>) -> Option<String> {
+    let target = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+    target.to_str()?.strip_prefix("anon_inode:").map(str::to_owned)
 }
 
 fn found(result: io::Result<i32>) -> io::Result<bool> {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use tracer_common::cilium::ct::flag;
 
 use super::listing::{Column, Object, Row, value};
+use super::protocol;
 use crate::cilium::ct::clock::Clock;
 use crate::cilium::ct::{Counters, CtEntry, Kind};
 
@@ -150,7 +151,7 @@ impl Row for CtRow<'_> {
     fn text(&self, column: usize, out: &mut Vec<u8>) {
         let (entry, common) = (self.entry, &self.entry.common);
         match column {
-            0 => value::protocol(out, entry.protocol),
+            0 => protocol::write(out, entry.protocol),
             1 => value::word(out, entry.kind.name()),
             2 => value::socket(out, entry.source()),
             3 => value::socket(out, entry.destination()),
@@ -172,7 +173,7 @@ impl Row for CtRow<'_> {
         members.always_string("map", self.map);
         members.plain("kind", |out| value::word(out, entry.kind.name()));
         members.plain("direction", |out| value::word(out, if entry.is_in { "in" } else { "out" }));
-        members.plain("protocol", |out| value::protocol(out, entry.protocol));
+        members.plain("protocol", |out| protocol::write(out, entry.protocol));
         members.always_address("source_ip", entry.source().ip());
         members.always_number("source_port", entry.source().port());
         members.always_address("destination_ip", entry.destination().ip());
@@ -207,7 +208,7 @@ impl Row for CtRow<'_> {
     /// The line of the releases with the same counters: per direction up to 1.15, together later.
     fn vendor(&self, out: &mut Vec<u8>) -> bool {
         let (entry, common) = (self.entry, &self.entry.common);
-        value::protocol(out, entry.protocol);
+        protocol::write(out, entry.protocol);
         value::word(
             out,
             match entry.kind {

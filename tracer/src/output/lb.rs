@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::listing::{Column, Object, Row, value};
 use super::protocol;
-use crate::cilium::lb::{Algorithm, Backend, Frontend, Slot, SlotKey, State};
+use crate::cilium::lb::{Algorithm, Backend, Frontend, Slot, SlotKey, SourceRange, State};
 use crate::lb::check::Finding;
 use crate::model::endpoint::LocalEndpoint;
 
@@ -173,26 +173,49 @@ impl Row for FrontendRow<'_> {
         members.plain("algorithm", |out| algorithm(out, self.slot.algorithm()));
         members.objects("backends", self.backends, |object, backend| backend.json(object));
     }
+}
 
-    /// One line for the frontend and one for each slot.
-    fn vendor(&self, out: &mut Vec<u8>) -> bool {
-        let unspecified = match self.frontend.address.ip() {
-            IpAddr::V4(_) => "0.0.0.0:0",
-            IpAddr::V6(_) => "[::]:0",
-        };
-        let (address, id) = (self.frontend.address, self.slot.service_id);
-        let name = |slot: u16| format!("{address} ({slot})");
-        let kinds = std::iter::once(self.slot.kind()).chain(self.slot.properties());
-        let kinds = kinds.collect::<Vec<_>>().join(", ");
-        let _ = write!(out, "{:<24} {unspecified} ({id}) (0) [{kinds}]", name(0));
-        for backend in self.backends {
-            let slot = backend.slot;
-            let _ = match backend.backend {
-                Some(found) => write!(out, "\n{:<24} {} ({id}) ({slot})", name(slot), found.address),
-                None => write!(out, "\n{:<24} backend {} not found", name(slot), backend.id),
-            };
+/// The columns of `cilium-dbg bpf lb list`.
+pub const VENDOR_COLUMNS: &[Column] =
+    &[Column::text("service_address"), Column::text("backend").headed(VENDOR_BACKEND)];
+
+const VENDOR_BACKEND: &str = "BACKEND ADDRESS (REVNAT_ID) (SLOT)";
+
+/// A frontend, or one of its slots, in the words of `cilium-dbg bpf lb list`.
+pub struct VendorRow<'a> {
+    pub frontend: &'a FrontendRow<'a>,
+    /// `None`: slot 0.
+    pub backend: Option<&'a BackendRow<'a>>,
+}
+
+impl VendorRow<'_> {
+    fn frontend(&self, out: &mut Vec<u8>) {
+        let FrontendRow { frontend, slot, .. } = self.frontend;
+        let unspecified = if frontend.address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let kinds = std::iter::once(slot.kind()).chain(slot.properties()).collect::<Vec<_>>().join(", ");
+        let _ = write!(out, "{unspecified} ({}) (0) [{kinds}]", slot.service_id);
+    }
+}
+
+impl Row for VendorRow<'_> {
+    fn text(&self, column: usize, out: &mut Vec<u8>) {
+        let (address, id) = (self.frontend.frontend.address, self.frontend.slot.service_id);
+        match (column, self.backend) {
+            (0, backend) => {
+                let _ = write!(out, "{address} ({})", backend.map_or(0, |backend| backend.slot));
+            }
+            (_, None) => self.frontend(out),
+            (_, Some(BackendRow { slot, id: backend_id, backend, .. })) => {
+                let _ = match backend {
+                    Some(found) => write!(out, "{} ({id}) ({slot})", found.address),
+                    None => write!(out, "backend {backend_id} not found"),
+                };
+            }
         }
-        true
+    }
+
+    fn json(&self, members: &mut Object<'_>) {
+        self.frontend.json(members);
     }
 }
 
@@ -322,6 +345,16 @@ pub fn slot_cells<'a>(map: &'a str, key: &SlotKey, slot: &Slot) -> [Cell<'a>; 12
     ]
 }
 
+pub const VENDOR_SLOT_COLUMNS: &[Column] = &[Column::text("service_address"), Column::text("backend_id")];
+
+/// `172.30.0.1:30081 (0)`, `0 1[0] (18) [0x42 0x0]`.
+pub fn vendor_slot(key: &SlotKey, slot: &Slot) -> [String; 2] {
+    let Slot { count, quarantined, service_id, flags, flags2, .. } = *slot;
+    let what =
+        format!("{} {count}[{quarantined}] ({service_id}) [{flags:#x} {flags2:#x}]", slot.backend_id());
+    [format!("{} ({})", key.frontend.address, key.slot), what]
+}
+
 pub const BACKEND_COLUMNS: &[Column] = &[
     Column::text("map").wide(),
     Column::number("backend_id"),
@@ -355,6 +388,20 @@ pub fn backend_cells<'a>(
     ]
 }
 
+pub const VENDOR_ID_COLUMNS: &[Column] =
+    &[Column::text("id"), Column::text("address").headed(VENDOR_BACKEND)];
+
+/// `6`, `ANY://10.15.0.13`: the tool leaves the port out.
+pub fn vendor_backend(id: u32, backend: &Backend) -> [String; 2] {
+    let protocol =
+        protocol::name(backend.protocol).map_or_else(|| backend.protocol.to_string(), str::to_owned);
+    [id.to_string(), format!("{protocol}://{}", backend.address.ip())]
+}
+
+pub fn vendor_reverse_nat(service_id: u16, frontend: SocketAddr) -> [String; 2] {
+    [service_id.to_string(), frontend.to_string()]
+}
+
 pub const REVERSE_NAT_COLUMNS: &[Column] = &[
     Column::text("map").wide(),
     Column::number("service_id"),
@@ -364,6 +411,13 @@ pub const REVERSE_NAT_COLUMNS: &[Column] = &[
 
 pub const SOURCE_RANGE_COLUMNS: &[Column] =
     &[Column::text("map").wide(), Column::number("service_id"), Column::text("prefix")];
+
+pub const VENDOR_SOURCE_RANGE_COLUMNS: &[Column] =
+    &[Column::text("source_range").headed("SOURCE RANGE (REVNAT_ID)")];
+
+pub fn vendor_source_range(range: &SourceRange) -> [String; 1] {
+    [format!("{}/{} ({})", range.address, range.prefix_length, range.service_id)]
+}
 
 pub const AFFINITY_COLUMNS: &[Column] = &[
     Column::text("map").wide(),
@@ -438,15 +492,18 @@ mod tests {
             slot: slot_value(&value).unwrap(),
             backends: &backends,
         };
-        let mut out = Vec::new();
-        assert!(row.vendor(&mut out));
-        let text = String::from_utf8(out).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
+        let lines = [None, Some(&backends[0])].map(|backend| {
+            [0, 1].map(|column| {
+                let mut out = Vec::new();
+                VendorRow { frontend: &row, backend }.text(column, &mut out);
+                String::from_utf8(out).unwrap()
+            })
+        });
         assert_eq!(
             lines,
             [
-                "172.30.0.1:30081 (0)     0.0.0.0:0 (18) (0) [NodePort]",
-                "172.30.0.1:30081 (1)     10.16.0.22:8080 (18) (1)"
+                ["172.30.0.1:30081 (0)", "0.0.0.0:0 (18) (0) [NodePort]"],
+                ["172.30.0.1:30081 (1)", "10.16.0.22:8080 (18) (1)"]
             ]
         );
         let mut out = Vec::new();

@@ -8,23 +8,8 @@ use crate::cilium::nat::{Direction, NatEntry};
 use crate::model::endpoint::LocalEndpoint;
 use crate::nat::ports::{Destination, Owner};
 
-pub const LIST_COLUMNS: &[Column] = &[
-    Column::text("map").wide(),
-    Column::text("direction"),
-    Column::text("protocol"),
-    Column::text("source_ip"),
-    Column::number("source_port"),
-    Column::text("destination_ip"),
-    Column::number("destination_port"),
-    Column::text("to_ip"),
-    Column::number("to_port"),
-    Column::number("created_seconds_ago"),
-    Column::number("needs_ct"),
-    Column::text("pod"),
-];
-
-/// The columns of [`LIST_COLUMNS`] and what is wrong.
-pub const ORPHAN_COLUMNS: &[Column] = &[
+/// What a half says, and in `nat orphans` what is wrong with it.
+const ALL_COLUMNS: [Column; 13] = [
     Column::text("map").wide(),
     Column::text("direction"),
     Column::text("protocol"),
@@ -39,6 +24,11 @@ pub const ORPHAN_COLUMNS: &[Column] = &[
     Column::text("pod"),
     Column::text("problems"),
 ];
+
+pub const ORPHAN_COLUMNS: &[Column] = &ALL_COLUMNS;
+
+/// All but the last.
+pub const LIST_COLUMNS: &[Column] = ALL_COLUMNS.split_at(ALL_COLUMNS.len() - 1).0;
 
 pub const PORTS_COLUMNS: &[Column] = &[
     Column::text("egress_ip"),

@@ -103,6 +103,15 @@ fn fragment_ports(value: &[u8], out: &mut Fields) -> Option<()> {
     Some(())
 }
 
+/// Connections of a service by the zone of their backend; the id of the service is in network order.
+pub fn active_connections(key: &[u8], value: &[u8], out: &mut Fields) -> Option<()> {
+    let [high, low, zone, _]: [u8; 4] = key.try_into().ok()?;
+    let (opened, closed) = value.split_at_checked(4)?;
+    out.key.extend([("service_id", number(u16::from_be_bytes([high, low]))), ("zone", number(zone))]);
+    out.value.extend([("opened", number(u32_of(opened)?)), ("closed", number(u32_of(closed)?))]);
+    Some(())
+}
+
 /// A slot of a program array, as user space reads it.
 pub fn program(key: &[u8], value: &[u8], out: &mut Fields) -> Option<()> {
     out.key.push(("slot", number(u32_of(key)?)));
@@ -400,6 +409,7 @@ mod tests {
                 "40420f00 00000000 05000000 00000000 07000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000",
                 "endpoint_id=1234 direction=egress bytes_per_second=1000000 last_ns_since_boot=5 horizon_ns=7 priority=0",
             ),
+            (active_connections, "0007 02 00", "0a000000 03000000", "service_id=7 zone=2 opened=10 closed=3"),
             (
                 vrf4,
                 "38000000 0a000105 c6336400",

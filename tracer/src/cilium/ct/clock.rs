@@ -27,11 +27,15 @@ enum Unit {
 enum Origin {
     Agent,
     Entries,
+    /// The agent's files say something else.
+    EntriesAgainstAgent,
     Default,
 }
 
 /// The longest life that the agent's defaults give, in seconds; a sane one is not much longer.
 const LONGEST_LIFE: i64 = 8000;
+/// Nobody sets a longer one: entries that live on for as many seconds are stamped in another unit.
+const IMPOSSIBLE_LIFE: i64 = 100 * 86_400;
 /// Rates of jiffies that kernels are built with.
 const RATES: [u32; 4] = [250, 1000, 100, 300];
 /// Jiffies start that many seconds before they overflow 32 bits.
@@ -57,8 +61,11 @@ impl Clock {
             let units = std::iter::once(Unit::Seconds).chain(RATES.map(Unit::Jiffies));
             units.map(|unit| Self::new(unit, uptime, Origin::Entries)).find(|clock| clock.explains(newest))
         };
-        match told {
-            Some(unit) => Self::new(unit, uptime, Origin::Agent),
+        match told.map(|unit| Self::new(unit, uptime, Origin::Agent)) {
+            Some(told) if told.is_contradicted(newest, uptime) => {
+                by_entries().map_or(told, |clock| Self { origin: Origin::EntriesAgainstAgent, ..clock })
+            }
+            Some(told) => told,
             None => by_entries().unwrap_or(Self::new(Unit::Seconds, uptime, Origin::Default)),
         }
     }
@@ -74,6 +81,12 @@ impl Clock {
     /// Whether the newest entry dies within a life from now, or died not long ago.
     fn explains(&self, newest: u32) -> bool {
         newest != 0 && (-LONGEST_LIFE..=LONGEST_LIFE).contains(&self.remaining(newest))
+    }
+
+    /// Whether the entry ended before this machine started, or ends in a far future.
+    fn is_contradicted(&self, newest: u32, uptime: u64) -> bool {
+        let possible = -(uptime as i64)..=IMPOSSIBLE_LIFE;
+        newest != 0 && !possible.contains(&self.remaining(newest))
     }
 
     /// Seconds until `stamp`; negative: since.
@@ -92,9 +105,9 @@ impl Clock {
         -self.remaining(stamp)
     }
 
-    /// Nobody said it, and no entry shows it.
-    pub fn is_assumed(&self) -> bool {
-        self.origin == Origin::Default
+    /// Nobody said it and no entry shows it, or entries show something else than the agent says.
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self.origin, Origin::Default | Origin::EntriesAgainstAgent)
     }
 }
 
@@ -112,6 +125,7 @@ impl fmt::Display for Clock {
         f.write_str(match self.origin {
             Origin::Agent => " (the agent's setting)",
             Origin::Entries => " (judged by the entries)",
+            Origin::EntriesAgainstAgent => " (judged by the entries; the agent's setting does not fit them)",
             Origin::Default => " (the agent's default; nothing here tells)",
         })
     }
@@ -147,10 +161,24 @@ mod tests {
     }
 
     #[test]
+    fn entries_that_contradict_the_setting_are_believed_and_that_is_said() {
+        let (seconds, jiffies) = (config(CtClock::Ktime, 250), config(CtClock::Jiffies, 250));
+        // 1000 s up, 250 jiffies a second: now 16777899.
+        let clock = Clock::decide(Some(&seconds), 16_777_899 + 58, 1000);
+        assert!(clock.is_doubtful() && (56..=60).contains(&clock.remaining(16_777_899 + 58)), "{clock}");
+        let clock = Clock::decide(Some(&jiffies), 1060, 1000);
+        assert!(clock.is_doubtful() && clock.remaining(1060) == 60, "{clock}");
+        // A long life, and a node whose entries have all ended, are no contradiction.
+        for newest in [1000 + 48 * 3600, 60] {
+            assert!(!Clock::decide(Some(&seconds), newest, 1000).is_doubtful());
+        }
+    }
+
+    #[test]
     fn nothing_to_go_by_is_the_default_and_said() {
         for newest in [0, 500_000] {
             let clock = Clock::decide(None, newest, 441);
-            assert!(clock.is_assumed());
+            assert!(clock.is_doubtful());
             assert_eq!(clock.remaining(501), 60);
         }
     }

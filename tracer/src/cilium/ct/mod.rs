@@ -11,6 +11,8 @@ use tracer_common::cilium::tuple::{Tuple4, Tuple6, flag};
 use tracer_common::id::Identity;
 use zerocopy::FromBytes;
 
+use super::map_type::MapType;
+use super::pins::Layout;
 use generation::Generations;
 
 /// Bytes of a value in all generations.
@@ -43,6 +45,14 @@ pub const GLOBAL: [CtMap; 4] = [
     CtMap::new("cilium_ct_any6_global", true, false),
 ];
 
+/// Maps of single endpoints, whose id follows the name; only where the agent is told so, up to 1.17.
+pub const PER_ENDPOINT: [CtMap; 4] = [
+    CtMap::new("cilium_ct4_", false, true),
+    CtMap::new("cilium_ct_any4_", false, false),
+    CtMap::new("cilium_ct6_", true, true),
+    CtMap::new("cilium_ct_any6_", true, false),
+];
+
 /// Arrays of maps, one per remote cluster and indexed by its id, when clusters may share addresses.
 pub const PER_CLUSTER: [CtMap; 4] = [
     CtMap::new("cilium_per_cluster_ct_tcp4", false, true),
@@ -50,6 +60,15 @@ pub const PER_CLUSTER: [CtMap; 4] = [
     CtMap::new("cilium_per_cluster_ct_tcp6", true, true),
     CtMap::new("cilium_per_cluster_ct_any6", true, false),
 ];
+
+/// What each of [`PER_CLUSTER`] is.
+pub const PER_CLUSTER_ARRAY: Layout = Layout {
+    name: "",
+    map_type: MapType::ARRAY_OF_MAPS.0,
+    key_size: 4,
+    value_size: 4,
+    releases: "all with clusters that may share addresses",
+};
 
 /// What an entry is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::file::StateError;
+use super::node_config::NodeConfig;
 
 /// The clock of connection tracking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,18 @@ pub fn parse(bytes: &[u8]) -> Result<AgentConfig, StateError> {
     })
 }
 
+impl AgentConfig {
+    /// With what was compiled into the datapath. Where the two contradict each other the clock is not known.
+    pub fn with_compiled(mut self, compiled: &NodeConfig) -> Self {
+        self.ct_clock = match (self.ct_clock, compiled.ct_clock) {
+            (Some(said), Some(compiled)) if said != compiled => None,
+            (said, compiled) => said.or(compiled),
+        };
+        self.kernel_hz = self.kernel_hz.or(compiled.kernel_hz);
+        self
+    }
+}
+
 const fn clock(number: u32) -> Option<CtClock> {
     match number {
         0 => Some(CtClock::Ktime),
@@ -71,6 +84,22 @@ mod tests {
         assert_eq!((config.ipv4, config.ipv6, config.cluster_id), (Some(true), Some(false), Some(3)));
         assert_eq!((config.ct_clock, config.kernel_hz), (Some(CtClock::Jiffies), Some(250)));
         assert_eq!(config.routing_mode, None);
+    }
+
+    #[test]
+    fn the_clock_is_known_where_agent_and_datapath_do_not_contradict_each_other() {
+        use CtClock::{Jiffies, Ktime};
+        for (said, compiled, expected) in [
+            (Some(Ktime), Some(Ktime), Some(Ktime)),
+            (None, Some(Jiffies), Some(Jiffies)),
+            (Some(Jiffies), None, Some(Jiffies)),
+            (Some(Ktime), Some(Jiffies), None),
+            (None, None, None),
+        ] {
+            let compiled = NodeConfig { ct_clock: compiled, kernel_hz: Some(250) };
+            let found = AgentConfig { ct_clock: said, ..AgentConfig::default() }.with_compiled(&compiled);
+            assert_eq!((found.ct_clock, found.kernel_hz), (expected, Some(250)));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tracer_common::id::{EndpointId, Identity};
 use super::config::{self, AgentConfig};
 use super::endpoint::{self, EndpointState};
 use super::file::{Problem, Stamp, StateError, StateFiles};
+use super::node_config::{self, NodeConfig};
 use super::{identities, nodes};
 use crate::cilium::release::AgentVersion;
 use crate::model::endpoint::Labels;
@@ -32,6 +33,9 @@ pub struct StateDir {
     local_identities: Cached<HashMap<Identity, Arc<Labels>>>,
     nodes: Cached<HashMap<IpAddr, Arc<str>>>,
     config: Cached<AgentConfig>,
+    compiled: Cached<NodeConfig>,
+    /// The two before, put together.
+    settings: AgentConfig,
     checked: Option<Instant>,
     scanned: Option<Instant>,
     stamp: Option<Stamp>,
@@ -102,6 +106,8 @@ impl StateDir {
             local_identities: Cached::new("local_allocator_state.json"),
             nodes: Cached::new("nodes.json"),
             config: Cached::new("agent-runtime-config.json"),
+            compiled: Cached::new(node_config::FILE),
+            settings: AgentConfig::default(),
             checked: None,
             scanned: None,
             stamp: None,
@@ -130,6 +136,8 @@ impl StateDir {
         let mut changed = self.local_identities.refresh(&*self.files, identities::parse, &mut problems);
         changed |= self.nodes.refresh(&*self.files, nodes::parse, &mut problems);
         changed |= self.config.refresh(&*self.files, config::parse, &mut problems);
+        changed |= self.compiled.refresh(&*self.files, node_config::parse, &mut problems);
+        self.settings = self.config.value.clone().with_compiled(&self.compiled.value);
         changed |= self.scan_endpoints(&mut problems);
         self.tell(problems);
         changed
@@ -209,7 +217,7 @@ impl StateDir {
     }
 
     pub fn config(&self) -> &AgentConfig {
-        &self.config.value
+        &self.settings
     }
 
     /// The version of the agent that wrote last.

@@ -8,5 +8,6 @@ pub mod endpoint;
 pub mod file;
 pub mod identities;
 pub mod labels;
+pub mod node_config;
 pub mod nodes;
 pub mod port_range;

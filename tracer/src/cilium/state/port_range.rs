@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::file::{StateError, StateFiles};
+use super::node_config;
 
 /// First and last port, and the file that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +16,11 @@ pub struct NatPorts {
     pub file: &'static str,
 }
 
-const NODE_CONFIG: &str = "globals/node_config.h";
 const AGENT_CONFIG: &str = "agent-runtime-config.json";
 
 /// `Ok(None)`: neither file tells.
 pub fn read(files: &dyn StateFiles) -> Result<Option<NatPorts>, StateError> {
-    if let Some(text) = read_file(files, NODE_CONFIG)?
+    if let Some(text) = read_file(files, node_config::FILE)?
         && let Some((first, last)) = of_node_config(&text)
     {
         return Ok(Some(NatPorts { first, last, file: "node_config.h" }));
@@ -39,14 +39,8 @@ fn read_file(files: &dyn StateFiles, path: &str) -> Result<Option<String>, State
 }
 
 fn of_node_config(text: &str) -> Option<(u16, u16)> {
-    let define = |name: &str| {
-        let value = text.lines().find_map(|line| {
-            let mut words = line.split_whitespace();
-            (words.next() == Some("#define") && words.next() == Some(name)).then(|| words.next())?
-        });
-        value?.parse::<u16>().ok()
-    };
-    let (first, last) = (define("NODEPORT_PORT_MIN_NAT")?, define("NODEPORT_PORT_MAX_NAT")?);
+    let port = |name| node_config::define(text, name)?.parse::<u16>().ok();
+    let (first, last) = (port("NODEPORT_PORT_MIN_NAT")?, port("NODEPORT_PORT_MAX_NAT")?);
     (first <= last).then_some((first, last))
 }
 
@@ -73,7 +67,7 @@ mod tests {
         assert_eq!((configured.first, configured.last), (32000, 65535));
         std::fs::create_dir(dir.path().join("globals")).unwrap();
         let text = "#define NODEPORT_PORT_MIN 30000\n#define NODEPORT_PORT_MIN_NAT 40000\n#define NODEPORT_PORT_MAX_NAT 50000\n";
-        std::fs::write(dir.path().join(NODE_CONFIG), text).unwrap();
+        std::fs::write(dir.path().join(node_config::FILE), text).unwrap();
         let compiled = read(dir.path()).unwrap().unwrap();
         assert_eq!((compiled.first, compiled.last, compiled.file), (40000, 50000, "node_config.h"));
     }

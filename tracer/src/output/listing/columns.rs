@@ -7,12 +7,14 @@ use super::{Align, Column};
 const HELD_ROWS: usize = 200;
 /// Ends a cell of a row in the making. Cells are made of escaped text, which never has it.
 pub(super) const CELL_END: u8 = 0;
-/// Between two columns.
-const GAP: usize = 2;
+/// Between two columns of ours, and of cilium-dbg.
+pub(super) const GAP: usize = 2;
+pub(super) const VENDOR_GAP: usize = 3;
 
 #[derive(Debug)]
 pub(super) struct Columns {
     shown: Vec<Shown>,
+    gap: usize,
     /// Whole rows, cells ended by [`CELL_END`]; `None` once the widths are set.
     held: Option<Held>,
 }
@@ -30,9 +32,9 @@ struct Held {
 }
 
 impl Columns {
-    pub fn new(columns: impl Iterator<Item = &'static Column>, headings: bool) -> Self {
+    pub fn new(columns: impl Iterator<Item = &'static Column>, headings: bool, gap: usize) -> Self {
         let shown: Vec<Shown> = columns.map(|column| Shown { column, width: 0 }).collect();
-        let mut this = Self { shown, held: Some(Held::default()) };
+        let mut this = Self { shown, gap, held: Some(Held::default()) };
         if headings {
             this.hold_headings();
         }
@@ -42,8 +44,7 @@ impl Columns {
     fn hold_headings(&mut self) {
         let Some(held) = &mut self.held else { return };
         for shown in &self.shown {
-            let heading = shown.column.name.bytes().map(|b| if b == b'_' { b' ' } else { b });
-            held.cells.extend(heading.map(|b| b.to_ascii_uppercase()));
+            shown.column.write_heading(&mut held.cells);
             held.cells.push(CELL_END);
         }
     }
@@ -89,12 +90,12 @@ impl Columns {
             match shown.column.align {
                 Align::Left => {
                     out.extend_from_slice(cell);
-                    spaces(out, padding + GAP);
+                    spaces(out, padding + self.gap);
                 }
                 Align::Right => {
                     spaces(out, padding);
                     out.extend_from_slice(cell);
-                    spaces(out, GAP);
+                    spaces(out, self.gap);
                 }
             }
         }

@@ -26,6 +26,8 @@ pub struct Column {
     pub align: Align,
     /// Only in `-o wide` and CSV.
     pub wide: bool,
+    /// The table's heading where it is another one.
+    heading: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +38,32 @@ pub enum Align {
 
 impl Column {
     pub const fn text(name: &'static str) -> Self {
-        Self { name, align: Align::Left, wide: false }
+        Self { name, align: Align::Left, wide: false, heading: None }
     }
 
     pub const fn number(name: &'static str) -> Self {
-        Self { name, align: Align::Right, wide: false }
+        Self { name, align: Align::Right, wide: false, heading: None }
     }
 
     /// The same, but only in `-o wide` and CSV.
     pub const fn wide(self) -> Self {
         Self { wide: true, ..self }
+    }
+
+    /// The same with a heading of somebody else's tool.
+    pub const fn headed(self, heading: &'static str) -> Self {
+        Self { heading: Some(heading), ..self }
+    }
+
+    /// Appends the heading of the table.
+    fn write_heading(&self, out: &mut Vec<u8>) {
+        match self.heading {
+            Some(heading) => out.extend_from_slice(heading.as_bytes()),
+            None => {
+                let spoken = self.name.bytes().map(|b| if b == b'_' { b' ' } else { b });
+                out.extend(spoken.map(|b| b.to_ascii_uppercase()));
+            }
+        }
     }
 }
 

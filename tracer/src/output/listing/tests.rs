@@ -219,7 +219,7 @@ fn entries_that_nobody_understands_are_shown_as_bytes() {
     let entry = RawEntry { map: "cilium_new", key: &[1, 0xab], value: &[] };
     for (format, expected) in [
         (ListFormat::Jsonl, "{\"map\":\"cilium_new\",\"raw_key\":\"01ab\",\"raw_value\":\"\"}\n"),
-        (ListFormat::Cilium, "POD NAME  ENTRIES  NOTE\ncilium_new raw key=01ab value=\n"),
+        (ListFormat::Cilium, "POD NAME   ENTRIES   NOTE\ncilium_new raw key=01ab value=\n"),
         (ListFormat::Csv, "pod_name,entries,note\r\n"),
     ] {
         let mut out = Vec::new();

@@ -79,28 +79,6 @@ pub fn hundredths_of_percent(part: u64, whole: u64) -> u64 {
     u64::try_from(exact).unwrap_or(u64::MAX)
 }
 
-/// IP protocols that Cilium tracks, as its tools print them.
-const PROTOCOLS: [(u8, &str); 5] = [(6, "TCP"), (17, "UDP"), (1, "ICMP"), (58, "ICMPv6"), (132, "SCTP")];
-
-/// `None`: one without a name here.
-pub fn protocol_name(protocol: u8) -> Option<&'static str> {
-    PROTOCOLS.iter().find(|(number, _)| *number == protocol).map(|(_, name)| *name)
-}
-
-/// The number of a protocol that was typed: a name or a number.
-pub fn protocol_number(text: &str) -> Option<u8> {
-    let named = PROTOCOLS.iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
-    named.map(|(number, _)| *number).or_else(|| text.parse().ok())
-}
-
-/// Name, else number.
-pub fn protocol(out: &mut Vec<u8>, protocol: u8) {
-    match protocol_name(protocol) {
-        Some(name) => out.extend_from_slice(name.as_bytes()),
-        None => decimal(out, protocol),
-    }
-}
-
 /// Text of our own: words, names of enumerations.
 pub fn word(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());

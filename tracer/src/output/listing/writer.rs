@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::columns::{CELL_END, Columns};
+use super::columns::{CELL_END, Columns, GAP, VENDOR_GAP};
 use super::sort::Sorter;
 use super::{Column, ListFormat, ListingOptions, Object, RawEntry, Row, value, yaml};
 use crate::output::is_closed_pipe;
@@ -39,13 +39,14 @@ impl<W: Write> Listing<W> {
     pub fn new(sink: W, options: &ListingOptions, columns: &'static [Column]) -> Self {
         let all = options.format != ListFormat::Table;
         let shown = columns.iter().filter(move |column| all || !column.wide);
+        let gap = if options.format == ListFormat::Cilium { VENDOR_GAP } else { GAP };
         let limit = options.limit.map(usize::from);
         Self {
             sink,
             out: Vec::with_capacity(FLUSH_AT + 4096),
             row: Vec::with_capacity(1024),
             key: Vec::new(),
-            table: Columns::new(shown, !options.no_headers),
+            table: Columns::new(shown, !options.no_headers, gap),
             sorter: options.sort.map(|sort| Sorter::new(sort.descending, limit)),
             options: options.clone(),
             columns,

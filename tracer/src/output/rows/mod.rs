@@ -15,20 +15,6 @@ use std::net::IpAddr;
 use super::listing::{Object, value};
 use crate::model::endpoint::Labels;
 
-/// `TCP`; `None` for protocols that are told by number.
-fn protocol_name(protocol: u8) -> Option<&'static str> {
-    Some(match protocol {
-        1 => "ICMP",
-        2 => "IGMP",
-        6 => "TCP",
-        17 => "UDP",
-        58 => "ICMPv6",
-        112 => "VRRP",
-        132 => "SCTP",
-        _ => return None,
-    })
-}
-
 fn labels_text(labels: Option<&Labels>, out: &mut Vec<u8>) {
     for (index, label) in labels.into_iter().flat_map(Labels::iter).enumerate() {
         if index > 0 {

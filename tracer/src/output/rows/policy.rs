@@ -1,15 +1,15 @@
 //! Entries of a policy map, and policy maps as a whole.
 
-use super::{labels_json, labels_text, protocol_name, text};
+use super::{labels_json, labels_text, text};
 use crate::cilium::policy::{AuthType, PolicyEntry};
 use crate::model::endpoint::{Labels, LocalEndpoint};
 use crate::output::listing::{Column, Object, Row, value};
+use crate::output::protocol;
 
 pub const COLUMNS: &[Column] = &[
     Column::text("policy"),
     Column::text("direction"),
     Column::number("identity"),
-    Column::text("labels"),
     Column::text("protocol"),
     Column::text("port"),
     Column::number("proxy_port"),
@@ -21,6 +21,7 @@ pub const COLUMNS: &[Column] = &[
     Column::number("proxy_port_priority").wide(),
     Column::number("precedence").wide(),
     Column::number("cookie").wide(),
+    Column::text("labels"),
 ];
 
 /// One entry, with what others know about it.
@@ -37,10 +38,8 @@ impl PolicyRow<'_> {
     fn protocol(&self, out: &mut Vec<u8>) {
         match self.entry.protocol {
             None => text(out, "ANY"),
-            Some(protocol) => match protocol_name(protocol).filter(|_| !self.numeric) {
-                Some(name) => text(out, name),
-                None => value::number(out, protocol),
-            },
+            Some(number) if self.numeric => value::number(out, number),
+            Some(number) => protocol::write(out, number),
         }
     }
 
@@ -95,18 +94,19 @@ impl Row for PolicyRow<'_> {
             0 => text(out, self.verdict()),
             1 => text(out, self.direction()),
             2 => value::number(out, entry.identity.0),
-            3 => labels_text(self.labels, out),
-            4 => self.protocol(out),
-            5 => self.ports(out),
-            6 => value::number(out, entry.proxy_port),
-            7 => auth(out, entry.auth_type),
-            8 => optional(out, self.counters.map(|counters| counters.0)),
-            9 => optional(out, self.counters.map(|counters| counters.1)),
-            10 => value::number(out, entry.prefix_length),
-            11 => text(out, entry.explicit_auth.map_or("-", |set| if set { "yes" } else { "no" })),
-            12 => optional(out, entry.proxy_port_priority),
-            13 => optional(out, entry.precedence),
-            14 => optional(out, entry.cookie),
+            3 => self.protocol(out),
+            4 => self.ports(out),
+            5 => value::number(out, entry.proxy_port),
+            6 => auth(out, entry.auth_type),
+            7 => optional(out, self.counters.map(|counters| counters.0)),
+            8 => optional(out, self.counters.map(|counters| counters.1)),
+            9 => value::number(out, entry.prefix_length),
+            10 => text(out, entry.explicit_auth.map_or("-", |set| if set { "yes" } else { "no" })),
+            11 => optional(out, entry.proxy_port_priority),
+            12 => optional(out, entry.precedence),
+            13 => optional(out, entry.cookie),
+            14 if entry.identity.0 == 0 => text(out, "any peer"),
+            14 => labels_text(self.labels, out),
             _ => {}
         }
     }
@@ -153,30 +153,24 @@ impl Row for PolicyRow<'_> {
 }
 
 /// The columns of `cilium-dbg bpf policy get`.
-pub const VENDOR_COLUMNS: &[Column] = &[
-    Column::text("policy"),
-    Column::text("direction"),
-    Column::text("labels"),
-    Column::text("port/proto"),
-    Column::text("proxy_port"),
-    Column::text("auth_type"),
-    Column::text("bytes"),
-    Column::text("packets"),
-    Column::text("prefix"),
-];
+pub const VENDOR_COLUMNS: &[Column] = &vendor_columns("labels");
 
 /// The same with `-n`.
-pub const VENDOR_NUMERIC_COLUMNS: &[Column] = &[
-    Column::text("policy"),
-    Column::text("direction"),
-    Column::text("identity"),
-    Column::text("port/proto"),
-    Column::text("proxy_port"),
-    Column::text("auth_type"),
-    Column::text("bytes"),
-    Column::text("packets"),
-    Column::text("prefix"),
-];
+pub const VENDOR_NUMERIC_COLUMNS: &[Column] = &vendor_columns("identity");
+
+const fn vendor_columns(peer: &'static str) -> [Column; 9] {
+    [
+        Column::text("policy"),
+        Column::text("direction"),
+        Column::text(peer),
+        Column::text("port/proto"),
+        Column::text("proxy_port"),
+        Column::text("auth_type"),
+        Column::text("bytes"),
+        Column::text("packets"),
+        Column::text("prefix"),
+    ]
+}
 
 /// A row in the words of `cilium-dbg bpf policy get`.
 pub struct VendorPolicyRow<'a>(pub PolicyRow<'a>);
@@ -206,15 +200,12 @@ impl Row for VendorPolicyRow<'_> {
 
 /// `8080-8087/TCP`, `8/ICMP`, `ANY`; the port is left out where any will do.
 fn port_and_protocol(row: &PolicyRow<'_>, out: &mut Vec<u8>) {
-    let Some(protocol) = row.entry.protocol else { return text(out, "ANY") };
+    let Some(number) = row.entry.protocol else { return text(out, "ANY") };
     if row.entry.ports.is_some() {
         row.ports(out);
         out.push(b'/');
     }
-    match protocol_name(protocol) {
-        Some(name) => text(out, name),
-        None => value::number(out, protocol),
-    }
+    protocol::write(out, number);
 }
 
 pub const MAP_COLUMNS: &[Column] = &[

@@ -21,12 +21,15 @@ mod report;
 mod who;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tracer_common::id::MapId;
+
 use crate::cilium::maps::{MapRead, MapSource, Users};
 use crate::cilium::node::{NodeView, Notice, Origin};
-use crate::cilium::pins::{Change, PinError};
+use crate::cilium::pins::{Change, Layout, PinError};
 use crate::cilium::source::{self, Refusal, Wanted, Why};
 use crate::cilium::table::{Visitor, Walk};
 use crate::cli::exit::Exit;
@@ -135,7 +138,7 @@ impl Maps {
     }
 
     /// Opens the map with this id, which `outer` holds. `None`: it is gone, or cannot be opened, which is told.
-    pub fn inner(&mut self, outer: &str, key: u32, id: tracer_common::id::MapId) -> Option<OpenMap> {
+    pub fn inner(&mut self, outer: &str, key: u32, id: MapId) -> Option<OpenMap> {
         let name = format!("{outer}[{key}]");
         match self.source.open_inner(id) {
             Ok(map) => Some(OpenMap { name, map }),
@@ -145,6 +148,22 @@ impl Maps {
                 None
             }
         }
+    }
+
+    /// Opens the maps that stand in an array of maps by cluster id; what cannot be opened is told.
+    pub fn per_cluster(&mut self, layout: &Layout) -> Vec<OpenMap> {
+        let Some(outer) = self.map(layout.name) else { return Vec::new() };
+        if !self.is_known(&outer, layout) {
+            return Vec::new();
+        }
+        let mut inner = Vec::new();
+        self.walk(&outer, &mut |cluster, id| {
+            if let (Ok(cluster), Ok(id)) = (cluster.try_into(), id.try_into()) {
+                inner.push((u32::from_ne_bytes(cluster), MapId(u32::from_ne_bytes(id))));
+            }
+            ControlFlow::Continue(())
+        });
+        inner.into_iter().filter_map(|(cluster, id)| self.inner(layout.name, cluster, id)).collect()
     }
 
     /// Shows every entry to `visit`; errors, an end that was not reached, and a map that was replaced or

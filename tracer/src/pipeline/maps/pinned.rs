@@ -73,7 +73,7 @@ const fn shown_by(shown: Shown) -> &'static str {
     match shown {
         Shown::Command(command) => command,
         Shown::View(_) => DUMP,
-        Shown::Raw => "",
+        Shown::Raw(_) => DUMP,
     }
 }
 
@@ -91,10 +91,10 @@ fn dump(global: &Global, name: &str, raw: bool, options: &ListingOptions) -> Res
         None if maps.report.is_clean() => return Err(no_map(name)),
         None => return Ok(maps.exit()),
     };
-    let view = if raw { None } else { view(&mut maps, &open) };
     if open.map.info().map_type == MapType::PERF_EVENT_ARRAY.0 {
         return Err(RunError::NoMap(format!("map `{name}`: a perf event array has no entries to read")));
     }
+    let view = if raw { None } else { view(&mut maps, &open) };
     let mut listing = Listing::new(io::stdout().lock(), options, entry::COLUMNS);
     let per_cpu = per_cpu(&open);
     let (mut fields, mut undecoded) = (Fields::default(), 0);
@@ -120,16 +120,24 @@ fn no_map(name: &str) -> RunError {
 
 fn view(maps: &mut Maps, open: &OpenMap) -> Option<View> {
     match catalogue::recognize(&open.name, open.map.info()) {
-        Recognized::Known(map) => match map.shown {
-            Shown::View(view) => Some(view),
-            Shown::Command(_) | Shown::Raw => None,
-        },
+        Recognized::Known(map) => view_or_why_not(&open.name, map.shown),
         Recognized::Unknown => None,
         Recognized::Sizes(text) => {
             maps.report.unknown(format_args!("map `{}`: {text}; shown as bytes", open.name));
             None
         }
     }
+}
+
+fn view_or_why_not(map: &str, shown: Shown) -> Option<View> {
+    match shown {
+        Shown::View(view) => return Some(view),
+        Shown::Command(command) => {
+            tracing::warn!("map `{map}`: shown as bytes; `tracer {command}` shows what they say");
+        }
+        Shown::Raw(why) => tracing::warn!("map `{map}`: shown as bytes: {why}"),
+    }
+    None
 }
 
 /// Bytes of a value and their distance, where there is one value for each CPU.

@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 
 use super::tables::CtTable;
 use crate::cilium::ct::clock::Clock;
-use crate::cilium::ct::decode_key;
 use crate::cilium::ct::generation::{Generations, Sample, decide};
+use crate::cilium::ct::{GLOBAL, VALUE_SIZE, decode_key};
+use crate::cilium::maps::MapRead;
 use crate::cilium::node::NodeView;
 use crate::pipeline::maps::Maps;
 
@@ -30,10 +31,15 @@ pub fn gather(maps: &mut Maps, view: &NodeView, tables: &[CtTable]) -> Facts {
     let mut sample = Sample::default();
     let mut lifetimes = Vec::new();
     for table in tables.iter().filter(|table| table.is_known) {
-        look_at(table, &mut sample, &mut lifetimes);
+        look_at(&table.open.name, &*table.open.map, &mut |key, value| {
+            if let Some(key) = decode_key(table.map, key) {
+                sample.add(&key, value);
+                lifetimes.extend(lifetime(value));
+            }
+        });
     }
     let clock = Clock::detect(view, typical(&mut lifetimes));
-    if clock.is_assumed() && !lifetimes.is_empty() {
+    if clock.is_doubtful() && !lifetimes.is_empty() {
         tracing::warn!("times are counted in {clock}");
     }
     tracing::debug!(%clock, entries = sample.entries(), releases = %view.releases().releases(), "connection tracking");
@@ -47,19 +53,28 @@ pub fn gather(maps: &mut Maps, view: &NodeView, tables: &[CtTable]) -> Facts {
     Facts { generations, clock }
 }
 
-/// An error here comes again when the map is walked, and is told then.
-fn look_at(table: &CtTable, sample: &mut Sample, lifetimes: &mut Vec<u32>) {
-    let mut seen = 0;
-    let walk = table.open.map.for_each(&mut |key, value| {
-        if let Some(key) = decode_key(table.map, key) {
-            sample.add(&key, value);
-            lifetimes.extend(lifetime(value));
+/// The clock for other maps, which share that of connection tracking.
+pub fn clock(maps: &Maps, view: &NodeView) -> Clock {
+    let mut lifetimes = Vec::new();
+    for map in &GLOBAL {
+        let Ok(open) = maps.source.open(map.name) else { continue };
+        if open.info().key_size == map.key_size && open.value_bytes() == VALUE_SIZE {
+            look_at(map.name, &*open, &mut |_, value| lifetimes.extend(lifetime(value)));
         }
+    }
+    Clock::detect(view, typical(&mut lifetimes))
+}
+
+/// Shows some entries of a map. An error here comes again when the map is walked, and is told then.
+fn look_at(name: &str, map: &dyn MapRead, visit: &mut dyn FnMut(&[u8], &[u8])) {
+    let mut seen = 0;
+    let walk = map.for_each(&mut |key, value| {
+        visit(key, value);
         seen += 1;
         if seen < SAMPLE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     if let Err(error) = walk {
-        tracing::debug!(map = table.open.name, %error, "sample");
+        tracing::debug!(map = name, %error, "sample");
     }
 }
 

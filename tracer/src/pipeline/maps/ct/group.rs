@@ -14,7 +14,7 @@ use crate::cilium::endpoints::Endpoints;
 use crate::cilium::node::NodeView;
 use crate::cli::ct::{CtWanted, Property};
 use crate::model::names::Names;
-use crate::output::listing::value;
+use crate::output::protocol;
 use crate::pipeline::maps::Maps;
 
 /// The value of one property.
@@ -109,19 +109,19 @@ pub fn describe(value: &Value, tables: &[CtTable], view: &mut NodeView) -> (Stri
         Value::Map(index) => {
             plain(tables.get(*index).map(|table| table.open.name.clone()).unwrap_or_default())
         }
-        Value::Protocol(protocol) => plain(protocol_text(*protocol)),
+        Value::Protocol(number) => plain(protocol_text(*number)),
         Value::Direction(direction) => plain((*direction).to_owned()),
         Value::Kind(kind) => plain(kind.name().to_owned()),
         Value::State(state) => plain(state.name().to_owned()),
         Value::Identity(identity) => (identity.to_string(), labels(Identity(*identity), view)),
         Value::Pod(id) => pod(*id, view),
         Value::Address(ip) => (ip.to_string(), pod_at(*ip, view)),
-        Value::Port(protocol, port) => plain(format!("{}/{port}", protocol_text(*protocol))),
+        Value::Port(number, port) => plain(format!("{}/{port}", protocol_text(*number))),
     }
 }
 
-fn protocol_text(protocol: u8) -> String {
-    value::protocol_name(protocol).map_or_else(|| protocol.to_string(), str::to_owned)
+fn protocol_text(number: u8) -> String {
+    protocol::name(number).map_or_else(|| number.to_string(), str::to_owned)
 }
 
 fn labels(identity: Identity, view: &mut NodeView) -> String {

@@ -165,8 +165,7 @@ pub fn get(global: &Global, plan: &GetPlan) -> Result<Exit, RunError> {
 
 /// All keys under which the connection may be, whoever began it.
 fn possible_keys(plan: &GetPlan) -> Vec<(bool, Vec<u8>)> {
-    let named = plan.protocol.map(|protocol| [protocol]);
-    let protocols: &[u8] = named.as_ref().map_or(&WITH_PORTS, |one| one);
+    let protocols = if plan.protocols.is_empty() { &WITH_PORTS } else { plan.protocols.as_slice() };
     let orders: [(SocketAddr, SocketAddr); 2] =
         [(plan.source, plan.destination), (plan.destination, plan.source)];
     let all = orders.iter().flat_map(|(a, b)| protocols.iter().filter_map(|p| ct::keys(*a, *b, *p)));

@@ -1,16 +1,10 @@
-//! The connection tracking maps of a node, opened one after the other: the global ones, then those of remote
+//! The connection tracking maps of a node, opened one after the other: the global ones, those of single endpoints, then those of remote
 //! clusters, which stand in arrays by cluster id.
 
-use std::ops::ControlFlow;
-
-use tracer_common::id::MapId;
-
-use crate::cilium::ct::{CtMap, GLOBAL, PER_CLUSTER, VALUE_SIZE};
+use crate::cilium::ct::{CtMap, GLOBAL, PER_CLUSTER, PER_CLUSTER_ARRAY, PER_ENDPOINT, VALUE_SIZE};
+use crate::cilium::pins::Layout;
 use crate::pipeline::RunError;
 use crate::pipeline::maps::{Maps, OpenMap};
-
-/// BPF_MAP_TYPE_ARRAY_OF_MAPS.
-const ARRAY_OF_MAPS: u32 = 12;
 
 /// A map of connection tracking.
 pub struct CtTable {
@@ -26,8 +20,13 @@ pub fn open(maps: &mut Maps, wanted: Option<&str>) -> Result<Vec<CtTable>, RunEr
     for map in &GLOBAL {
         tables.extend(maps.map(map.name).map(|open| (map, open)));
     }
+    let names = maps.names()?;
+    for map in &PER_ENDPOINT {
+        let own = names.iter().filter(|name| is_numbered(name, map.name));
+        tables.extend(own.filter_map(|name| Some((map, maps.map(name)?))));
+    }
     for map in &PER_CLUSTER {
-        let inner = per_cluster(maps, map.name);
+        let inner = maps.per_cluster(&Layout { name: map.name, ..PER_CLUSTER_ARRAY });
         tables.extend(inner.into_iter().map(|open| (map, open)));
     }
     let any = !tables.is_empty() || maps.report.has_complaints();
@@ -43,6 +42,11 @@ pub fn open(maps: &mut Maps, wanted: Option<&str>) -> Result<Vec<CtTable>, RunEr
     }
 }
 
+fn is_numbered(name: &str, family: &str) -> bool {
+    let number = name.strip_prefix(family);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 fn check(maps: &mut Maps, map: &'static CtMap, open: OpenMap) -> CtTable {
     let info = open.map.info();
     let is_known = info.key_size == map.key_size && info.value_size == VALUE_SIZE as u32;
@@ -53,24 +57,4 @@ fn check(maps: &mut Maps, map: &'static CtMap, open: OpenMap) -> CtTable {
         ));
     }
     CtTable { open, map, is_known }
-}
-
-/// The inner maps of an array of maps, by cluster id.
-fn per_cluster(maps: &mut Maps, name: &str) -> Vec<OpenMap> {
-    let Some(outer) = maps.map(name) else { return Vec::new() };
-    if outer.map.info().map_type != ARRAY_OF_MAPS {
-        maps.report.unknown(format_args!(
-            "map `{name}`: type {}, expected {ARRAY_OF_MAPS}",
-            outer.map.info().map_type
-        ));
-        return Vec::new();
-    }
-    let mut inner = Vec::new();
-    maps.walk(&outer, &mut |key, value| {
-        if let (Ok(key), Ok(id)) = (key.try_into(), value.try_into()) {
-            inner.push((u32::from_ne_bytes(key), MapId(u32::from_ne_bytes(id))));
-        }
-        ControlFlow::Continue(())
-    });
-    inner.into_iter().filter_map(|(cluster, id)| maps.inner(name, cluster, id)).collect()
 }

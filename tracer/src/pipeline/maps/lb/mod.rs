@@ -10,7 +10,7 @@ use crate::cilium::lb::SERVICES;
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::cli::lb::{LbPlan, ListPlan, View};
-use crate::output::listing::Listing;
+use crate::output::listing::{Column, ListFormat, Listing, ListingOptions};
 use crate::pipeline::RunError;
 use crate::pipeline::maps::{MapNode, Maps};
 
@@ -26,13 +26,17 @@ pub fn run(global: &Global, plan: LbPlan) -> Result<Exit, RunError> {
 fn list(global: &Global, plan: &ListPlan) -> Result<Exit, RunError> {
     let MapNode { mut maps, view } = MapNode::open(global, plan.listing.progress)?;
     require(&maps)?;
-    let mut listing = Listing::new(io::stdout().lock(), &plan.listing, plan.view.columns());
+    let mut listing = Listing::new(io::stdout().lock(), &plan.listing, columns(plan.view, &plan.listing));
     match plan.view {
         View::Services => services::list(&mut maps, &view, plan.listing.numeric, None, &mut listing),
         other => plain::list(&mut maps, &view, other, &mut listing),
     };
     listing.finish().map_err(RunError::Output)?;
     Ok(maps.exit())
+}
+
+fn columns(view: View, options: &ListingOptions) -> &'static [Column] {
+    if options.format == ListFormat::Cilium { view.vendor_columns() } else { view.columns() }
 }
 
 /// An error when the node has no load balancer at all.

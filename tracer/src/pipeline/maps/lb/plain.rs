@@ -12,8 +12,9 @@ use crate::cilium::node::NodeView;
 use crate::cilium::pins::Layout;
 use crate::cli::lb::View;
 use crate::output::lb::{self as rows, Cell, PlainRow};
-use crate::output::listing::{Column, Listing, RawEntry};
+use crate::output::listing::{Column, ListFormat, Listing, RawEntry};
 use crate::pipeline::maps::Maps;
+use crate::pipeline::maps::ct::facts;
 
 const ARRAY: u32 = 2;
 
@@ -32,11 +33,20 @@ pub fn list(maps: &mut Maps, view: &NodeView, wanted: View, listing: &mut Listin
         View::Skip => &lb::SKIP,
         View::Maglev => return maglev(maps, listing),
     };
-    let clock = Clock::detect(view, 0);
+    let clock = facts::clock(maps, view);
+    let is_vendors = listing.format() == ListFormat::Cilium;
     let mut shown = 0;
     for [layout] in layouts {
-        shown += one(maps, layout, wanted.columns(), listing, &mut |key, value, show| {
-            cells(wanted, layout.name, view, &clock, key, value, show)
+        shown += one(maps, layout, wanted.columns(), listing, &mut |key, value, show| match if is_vendors {
+            vendor(wanted, key, value)
+        } else {
+            None
+        } {
+            Some(texts) => {
+                let cells: Vec<Cell<'_>> = texts.iter().map(|text| Cell::Foreign(text)).collect();
+                Some(show(&cells))
+            }
+            None => cells(wanted, layout.name, view, &clock, key, value, show),
         });
     }
     shown
@@ -70,6 +80,21 @@ fn one(
     });
     maps.report.undecoded(layout.name, undecoded);
     shown
+}
+
+/// The columns of cilium-dbg; `None`: it has none, or the entry cannot be decoded.
+fn vendor(wanted: View, key: &[u8], value: &[u8]) -> Option<Vec<String>> {
+    Some(match wanted {
+        View::Slots => lb::slot(key, value).map(|(key, slot)| rows::vendor_slot(&key, &slot))?.to_vec(),
+        View::Backends => {
+            lb::backend(key, value).map(|(id, found)| rows::vendor_backend(id, &found))?.to_vec()
+        }
+        View::ReverseNat => {
+            lb::reverse_nat(key, value).map(|(id, found)| rows::vendor_reverse_nat(id, found))?.to_vec()
+        }
+        View::SourceRanges => lb::source_range(key).map(|range| rows::vendor_source_range(&range))?.to_vec(),
+        _ => return None,
+    })
 }
 
 fn cells(

@@ -9,9 +9,9 @@ use crate::cilium::lb::{self, BACKENDS, Backend, Frontend, SERVICES, Slot, SlotK
 use crate::cilium::node::NodeView;
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
-use crate::cli::lb::GetPlan;
-use crate::output::lb::{BackendRow, FrontendRow, LIST_COLUMNS};
-use crate::output::listing::{Listing, RawEntry};
+use crate::cli::lb::{GetPlan, View};
+use crate::output::lb::{BackendRow, FrontendRow, VendorRow};
+use crate::output::listing::{ListFormat, Listing, RawEntry};
 use crate::pipeline::RunError;
 use crate::pipeline::maps::{MapNode, Maps, OpenMap};
 
@@ -30,7 +30,8 @@ impl Only {
 pub fn get(global: &Global, plan: &GetPlan) -> Result<Exit, RunError> {
     let MapNode { mut maps, view } = MapNode::open(global, plan.listing.progress)?;
     super::require(&maps)?;
-    let mut listing = Listing::new(io::stdout().lock(), &plan.listing, LIST_COLUMNS);
+    let mut listing =
+        Listing::new(io::stdout().lock(), &plan.listing, super::columns(View::Services, &plan.listing));
     let only = Only { address: plan.address, protocol: plan.protocol };
     let rows = list(&mut maps, &view, plan.listing.numeric, Some(&only), &mut listing);
     listing.finish().map_err(RunError::Output)?;
@@ -74,12 +75,21 @@ pub fn list(
             });
             shown += 1;
             let (map, frontend) = (layout.name, key.frontend);
-            listing.row(&FrontendRow { map, frontend, slot, backends: &rows })
+            show(listing, &FrontendRow { map, frontend, slot, backends: &rows })
         });
         maps.report.undecoded(layout.name, undecoded);
         failed.iter().for_each(|error| maps.report.unreadable(layout.name, error));
     }
     shown
+}
+
+/// cilium-dbg has a line for the frontend and one for each slot.
+fn show(listing: &mut Listing<impl Write>, frontend: &FrontendRow<'_>) -> ControlFlow<()> {
+    if listing.format() != ListFormat::Cilium {
+        return listing.row(frontend);
+    }
+    listing.row(&VendorRow { frontend, backend: None })?;
+    frontend.backends.iter().try_for_each(|slot| listing.row(&VendorRow { frontend, backend: Some(slot) }))
 }
 
 struct Around<'a> {

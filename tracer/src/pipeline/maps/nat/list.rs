@@ -3,7 +3,6 @@
 use std::io;
 
 use super::{Wanted, tables};
-use crate::cilium::ct::clock::Clock;
 use crate::cilium::nat;
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
@@ -12,11 +11,12 @@ use crate::output::listing::{Listing, RawEntry};
 use crate::output::nat::{LIST_COLUMNS, NatRow};
 use crate::pipeline::RunError;
 use crate::pipeline::maps::MapNode;
+use crate::pipeline::maps::ct::facts;
 
 pub fn run(global: &Global, plan: &ListPlan) -> Result<Exit, RunError> {
     let MapNode { mut maps, view } = MapNode::open(global, plan.listing.progress)?;
     let wanted = Wanted::new(&plan.filter, &view)?;
-    let clock = Clock::detect(&view, 0);
+    let clock = facts::clock(&maps, &view);
     let mut listing = Listing::new(io::stdout().lock(), &plan.listing, LIST_COLUMNS);
     for table in tables::open(&mut maps)? {
         let map = table.open.name.as_str();

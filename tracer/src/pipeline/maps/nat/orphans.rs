@@ -4,7 +4,6 @@ use std::io;
 use std::ops::ControlFlow;
 
 use super::{Wanted, tables};
-use crate::cilium::ct::clock::Clock;
 use crate::cilium::lb::{Frontend, SERVICES, SlotKey};
 use crate::cilium::maps::MapRead;
 use crate::cilium::nat::{self, Direction, Key, NatEntry};
@@ -15,6 +14,7 @@ use crate::nat::orphans::{LookUp, Orphan, Partner, judge};
 use crate::output::listing::{Listing, RawEntry};
 use crate::output::nat::{NatRow, ORPHAN_COLUMNS};
 use crate::pipeline::RunError;
+use crate::pipeline::maps::ct::facts;
 use crate::pipeline::maps::{MapNode, Maps, OpenMap};
 
 /// Bytes of a connection tracking value, and of it the flags.
@@ -25,7 +25,7 @@ const TCP: u8 = 6;
 pub fn run(global: &Global, plan: &ListPlan) -> Result<Exit, RunError> {
     let MapNode { mut maps, view } = MapNode::open(global, plan.listing.progress)?;
     let wanted = Wanted::new(&plan.filter, &view)?;
-    let clock = Clock::detect(&view, 0);
+    let clock = facts::clock(&maps, &view);
     let mut listing = Listing::new(io::stdout().lock(), &plan.listing, ORPHAN_COLUMNS);
     for table in tables::open(&mut maps)? {
         let around = Around::open(&mut maps, table.open.map.info().key_size, table.is_global);

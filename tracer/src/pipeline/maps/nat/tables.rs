@@ -1,10 +1,7 @@
 //! The NAT maps of a node, opened one after the other: the global ones, then those of remote clusters, which
 //! stand in arrays by cluster id.
 
-use tracer_common::id::MapId;
-
 use crate::cilium::nat::{PER_CLUSTER4, PER_CLUSTER6, SNAT4, SNAT6};
-use crate::cilium::pins::Layout;
 use crate::pipeline::RunError;
 use crate::pipeline::maps::{Maps, OpenMap};
 
@@ -25,7 +22,7 @@ pub fn open(maps: &mut Maps) -> Result<Vec<NatTable>, RunError> {
             let is_known = maps.is_known(&open, layout);
             tables.push(NatTable { open, is_known, is_global: true });
         }
-        for open in per_cluster(maps, outer) {
+        for open in maps.per_cluster(outer) {
             let is_known = maps.is_known(&open, layout);
             tables.push(NatTable { open, is_known, is_global: false });
         }
@@ -37,25 +34,4 @@ pub fn open(maps: &mut Maps) -> Result<Vec<NatTable>, RunError> {
         ));
     }
     Ok(tables)
-}
-
-/// Looked up one by one: kernels stumble over the holes when they are asked for all at once.
-fn per_cluster(maps: &mut Maps, layout: &Layout) -> Vec<OpenMap> {
-    let Some(outer) = maps.map(layout.name) else { return Vec::new() };
-    if !maps.is_known(&outer, layout) {
-        return Vec::new();
-    }
-    let mut inner = Vec::new();
-    let mut id = [0; 4];
-    for cluster in 0..outer.map.info().max_entries {
-        match outer.map.lookup(&cluster.to_ne_bytes(), &mut id) {
-            Ok(true) => inner.push((cluster, MapId(u32::from_ne_bytes(id)))),
-            Ok(false) => {}
-            Err(error) => {
-                maps.report.unreadable(layout.name, &error);
-                break;
-            }
-        }
-    }
-    inner.into_iter().filter_map(|(cluster, id)| maps.inner(layout.name, cluster, id)).collect()
 }
