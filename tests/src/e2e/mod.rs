@@ -2,6 +2,7 @@
 //! [`ALL`]; the functions fail by an error or a panic.
 
 mod binary;
+mod changing_maps;
 mod coexistence;
 mod ct;
 mod drops_accounting;
@@ -14,6 +15,7 @@ mod drops_stop;
 mod drops_taps;
 mod explain;
 mod footprint;
+mod generations;
 mod maps;
 mod nat_lb;
 mod node_view;
@@ -37,6 +39,8 @@ pub const ALL: &[&[Test]] = &[
     maps::TESTS,
     snapshot::TESTS,
     ct::TESTS,
+    changing_maps::TESTS,
+    generations::TESTS,
     drops_json::TESTS,
     drops_jsonpb::TESTS,
     drops_taps::TESTS,

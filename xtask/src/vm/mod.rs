@@ -79,6 +79,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 const KERNEL_TESTS: &[&str] = &[
     "binary::",
     "node_view::every_entry_of_every_map_type_is_shown_once",
+    "changing_maps::untouched_entries_are_listed_once_under_10000_updates_a_second",
+    "changing_maps::maps_of_clusters_are_listed_under_their_ids",
+    "ct::listing_keeps_the_order_in_which_entries_are_evicted",
     "drops_json::one_identity_named_and_counted",
     "drops_json::a_closed_port_shows_the_kernels_reason_and_symbol",
     "drops_taps::the_best_tap_and_the_note_alone_agree",

@@ -28,6 +28,7 @@ pub enum MapType {
     LruHash = 9,
     LruPercpuHash = 10,
     LpmTrie = 11,
+    ArrayOfMaps = 12,
     HashOfMaps = 13,
 }
 

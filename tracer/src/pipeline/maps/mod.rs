@@ -68,9 +68,9 @@ impl MapNode {
         };
         let Some(source) = origin.maps.clone() else { return Err(no_maps(&found)) };
         let mut view = NodeView::over(found, origin, Instant::now());
-        view.take_notices().iter().filter(|notice| is_telling(notice)).for_each(tell);
-        let maps =
-            Maps { source, report: Report::default(), progress: Progress::new(progress && !global.quiet) };
+        let mut report = Report::default();
+        view.take_notices().iter().filter(|notice| is_telling(notice)).for_each(|notice| report.tell(notice));
+        let maps = Maps { source, report, progress: Progress::new(progress && !global.quiet) };
         Ok(Self { view, maps })
     }
 
@@ -103,10 +103,6 @@ fn no_maps(found: &source::NodeSource) -> RunError {
 /// that need them.
 fn is_telling(notice: &Notice) -> bool {
     !matches!(notice, Notice::Map(Change::Refused(PinError::Absent { .. } | PinError::Open { .. })))
-}
-
-fn tell(notice: &Notice) {
-    tracing::warn!("{notice}");
 }
 
 impl Maps {

@@ -16,6 +16,7 @@ pub struct Report {
     failed: u32,
     /// Something was read, but not all of it, or not understood.
     incomplete: bool,
+    told: Vec<String>,
 }
 
 impl Report {
@@ -27,37 +28,48 @@ impl Report {
     pub(super) fn unreadable(&mut self, map: &str, error: &io::Error) {
         if error.kind() == io::ErrorKind::PermissionDenied {
             self.not_permitted += 1;
-            tracing::warn!(
+            self.tell(format_args!(
                 "map `{map}`: permission denied: reading needs root, or CAP_BPF and the right to the file"
-            );
+            ));
         } else {
             self.failed += 1;
-            tracing::warn!("map `{map}`: cannot be read: {error}");
+            self.tell(format_args!("map `{map}`: cannot be read: {error}"));
         }
     }
 
     pub(super) fn restless(&mut self, map: &str) {
         self.read();
         self.incomplete = true;
-        tracing::warn!("map `{map}`: it changed too fast to be read to its end; entries are missing");
+        self.tell(format_args!(
+            "map `{map}`: it changed too fast to be read to its end; entries are missing"
+        ));
     }
 
     pub(super) fn replaced(&mut self, map: &str, old: MapId, new: MapId) {
         self.incomplete = true;
-        tracing::warn!(
+        self.tell(format_args!(
             "map `{map}` was replaced while it was read: these are the entries of the old one (id {old}, now {new}); repeat the command"
-        );
+        ));
     }
 
     pub(super) fn removed(&mut self, map: &str) {
         self.incomplete = true;
-        tracing::warn!("map `{map}` was removed while it was read: these are its last entries");
+        self.tell(format_args!("map `{map}` was removed while it was read: these are its last entries"));
+    }
+
+    /// One line for the user, unless it was told before.
+    pub(super) fn tell(&mut self, line: impl Display) {
+        let line = line.to_string();
+        if !self.told.contains(&line) {
+            tracing::warn!("{line}");
+            self.told.push(line);
+        }
     }
 
     /// A map or its entries have no known meaning; `why` says what was found and what was expected.
     pub fn unknown(&mut self, why: impl Display) {
         self.incomplete = true;
-        tracing::warn!("{why}");
+        self.tell(why);
     }
 
     /// Entries of a map that have impossible bits, and that were shown raw or left out.

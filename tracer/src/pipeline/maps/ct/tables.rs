@@ -1,5 +1,5 @@
-//! The connection tracking maps of a node, opened one after the other: the global ones, those of single endpoints, then those of remote
-//! clusters, which stand in arrays by cluster id.
+//! The connection tracking maps of a node, opened one after the other: the global ones, those of single
+//! endpoints, then those of remote clusters, which stand in arrays by cluster id.
 
 use crate::cilium::ct::{CtMap, GLOBAL, PER_CLUSTER, PER_CLUSTER_ARRAY, PER_ENDPOINT, VALUE_SIZE};
 use crate::cilium::pins::Layout;
@@ -14,32 +14,29 @@ pub struct CtTable {
     pub is_known: bool,
 }
 
-/// Opens the maps whose name contains `wanted`. An error only if the node has none at all.
+/// Opens the maps whose name contains `wanted`. An error only if there is none at all.
 pub fn open(maps: &mut Maps, wanted: Option<&str>) -> Result<Vec<CtTable>, RunError> {
+    let is_wanted = |name: &str| wanted.is_none_or(|wanted| name.contains(wanted));
     let mut tables = Vec::new();
-    for map in &GLOBAL {
+    for map in GLOBAL.iter().filter(|map| is_wanted(map.name)) {
         tables.extend(maps.map(map.name).map(|open| (map, open)));
     }
     let names = maps.names()?;
     for map in &PER_ENDPOINT {
-        let own = names.iter().filter(|name| is_numbered(name, map.name));
+        let own = names.iter().filter(|name| is_numbered(name, map.name) && is_wanted(name));
         tables.extend(own.filter_map(|name| Some((map, maps.map(name)?))));
     }
     for map in &PER_CLUSTER {
         let inner = maps.per_cluster(&Layout { name: map.name, ..PER_CLUSTER_ARRAY });
-        tables.extend(inner.into_iter().map(|open| (map, open)));
+        tables.extend(inner.into_iter().filter(|open| is_wanted(&open.name)).map(|open| (map, open)));
     }
-    let any = !tables.is_empty() || maps.report.has_complaints();
-    tables.retain(|(_, open)| wanted.is_none_or(|wanted| open.name.contains(wanted)));
-    match (any, wanted) {
-        (false, _) => {
-            Err(RunError::NoMap("no connection tracking map is pinned (`cilium_ct4_global`, ...)".to_owned()))
-        }
-        (true, Some(wanted)) if tables.is_empty() => {
-            Err(RunError::NoMap(format!("no connection tracking map has `{wanted}` in its name")))
-        }
-        _ => Ok(tables.into_iter().map(|(map, open)| check(maps, map, open)).collect()),
+    if tables.is_empty() && !maps.report.has_complaints() {
+        return Err(RunError::NoMap(match wanted {
+            Some(wanted) => format!("no connection tracking map has `{wanted}` in its name"),
+            None => "no connection tracking map is pinned (`cilium_ct4_global`, ...)".to_owned(),
+        }));
     }
+    Ok(tables.into_iter().map(|(map, open)| check(maps, map, open)).collect())
 }
 
 fn is_numbered(name: &str, family: &str) -> bool {
