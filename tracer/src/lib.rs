@@ -4,6 +4,7 @@
 pub mod cilium;
 pub mod cli;
 pub mod correlate;
+pub mod doctor;
 pub mod explain;
 pub mod filter;
 pub mod kernel;

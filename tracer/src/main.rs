@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Plan::Snapshot(plan) => pipeline::snapshot::run(global, &plan),
         Plan::Capacity(plan) => pipeline::maps::capacity::run(global, &plan),
         Plan::Explain(plan) => pipeline::explain::run(global, &plan),
+        Plan::Doctor(plan) => pipeline::doctor::run(global, &plan),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -10,6 +10,7 @@ pub mod ct;
 pub mod endpoints;
 pub mod ext_error;
 pub mod file;
+pub mod heartbeat;
 #[cfg(test)]
 mod hex;
 pub mod identity;

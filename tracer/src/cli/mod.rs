@@ -5,6 +5,7 @@
 mod bpf_alias;
 pub mod capacity;
 pub mod ct;
+pub mod doctor;
 pub mod drops;
 pub mod duration;
 pub mod endpoint;
@@ -32,6 +33,7 @@ use clap::{ArgMatches, Command};
 
 use capacity::CapacityPlan;
 use ct::CtPlan;
+use doctor::DoctorPlan;
 use drops::DropsPlan;
 use endpoints::EndpointsPlan;
 use exit::Exit;
@@ -72,6 +74,7 @@ pub enum Plan {
     Capacity(Box<CapacityPlan>),
     Snapshot(Box<SnapshotPlan>),
     Explain(Box<ExplainPlan>),
+    Doctor(Box<DoctorPlan>),
 }
 
 /// A command: its name, its arguments, and how to read them.
@@ -97,6 +100,7 @@ const COMMANDS: &[Entry] = &[
     Entry { command: nat::command, plan: nat::plan },
     Entry { command: lb::command, plan: lb::plan },
     Entry { command: snapshot::command, plan: snapshot::plan },
+    Entry { command: doctor::command, plan: doctor::plan },
 ];
 
 /// The arguments mean nothing that can be done; the text is complete but for the leading `error: `.

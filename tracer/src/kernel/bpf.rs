@@ -88,8 +88,8 @@ struct RawMapInfo {
 }
 
 /// Calls bpf(2). `attr` must be a `repr(C)` struct without implicit padding whose pointers are valid for
-/// what `command` does with them; every caller is in this file.
-fn bpf<T>(command: u32, attr: &mut T) -> io::Result<i32> {
+/// what `command` does with them; every caller is in this file or in `attached`.
+pub(super) fn bpf<T>(command: u32, attr: &mut T) -> io::Result<i32> {
     // SAFETY: `attr` is a live, exclusively borrowed struct of the stated size; the pointers inside it were
     // made from slices that outlive this call, and are at least as long as `command` reads or writes.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
@@ -106,7 +106,7 @@ fn address<T: ?Sized>(slice: &T) -> u64 {
     std::ptr::from_ref(slice).cast::<u8>() as u64
 }
 
-fn address_mut<T: ?Sized>(slice: &mut T) -> u64 {
+pub(super) fn address_mut<T: ?Sized>(slice: &mut T) -> u64 {
     std::ptr::from_mut(slice).cast::<u8>() as u64
 }
 
@@ -176,7 +176,6 @@ impl ReadOnlyMap {
             info: address_mut(&mut info),
         };
         bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
-        let length = info.name.iter().position(|b| *b == 0).unwrap_or(info.name.len());
         Ok(MapInfo {
             id: MapId(info.id),
             map_type: info.map_type,
@@ -184,7 +183,7 @@ impl ReadOnlyMap {
             value_size: info.value_size,
             max_entries: info.max_entries,
             flags: info.map_flags,
-            name: String::from_utf8_lossy(&info.name[..length]).into_owned(),
+            name: text(&info.name),
         })
     }
 
@@ -341,8 +340,16 @@ struct RawProgramInfo {
 /// Maps of a program beyond which the rest is asked for in a second step.
 const FEW_MAPS: usize = 64;
 
-/// Ids of the maps that a loaded program uses.
-pub fn program_maps(program: BorrowedFd<'_>) -> io::Result<Vec<MapId>> {
+/// What the kernel knows of a loaded program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramInfo {
+    /// At most 15 characters.
+    pub name: String,
+    /// The maps that it uses.
+    pub maps: Vec<MapId>,
+}
+
+pub fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
     let mut ids = vec![0u32; FEW_MAPS];
     loop {
         let mut info = RawProgramInfo {
@@ -360,7 +367,18 @@ pub fn program_maps(program: BorrowedFd<'_>) -> io::Result<Vec<MapId>> {
         let is_all = used <= ids.len();
         ids.resize(used, 0);
         if is_all {
-            return Ok(ids.into_iter().map(MapId).collect());
+            return Ok(ProgramInfo { name: text(&info.name), maps: ids.into_iter().map(MapId).collect() });
         }
     }
+}
+
+/// Ids of the maps that a loaded program uses.
+pub fn program_maps(program: BorrowedFd<'_>) -> io::Result<Vec<MapId>> {
+    Ok(program_info(program)?.maps)
+}
+
+/// Text up to the first zero byte.
+fn text(bytes: &[u8]) -> String {
+    let length = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
 }

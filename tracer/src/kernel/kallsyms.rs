@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 use std::sync::Arc;
+
+const KALLSYMS: &str = "/proc/kallsyms";
 
 /// The kernel's code symbols, sorted by address. Names lie in one string to keep 120,000 of them small.
 #[derive(Debug, Default)]
@@ -13,11 +15,20 @@ pub struct Symbols {
     names: String,
 }
 
+/// Whether addresses may be seen: the first part of the table is enough to tell.
+pub fn is_visible() -> io::Result<bool> {
+    const FIRST: u64 = 64 * 1024;
+    let mut text = Vec::new();
+    File::open(KALLSYMS)?.take(FIRST).read_to_end(&mut text)?;
+    let address = |line: &[u8]| line.iter().take_while(|b| b.is_ascii_hexdigit()).any(|b| *b != b'0');
+    Ok(text.split(|b| *b == b'\n').any(address))
+}
+
 impl Symbols {
     /// Reads the table of the running kernel. Empty when addresses may not be seen (they read as 0 without
     /// CAP_SYSLOG under `kptr_restrict`).
     pub fn load() -> io::Result<Self> {
-        Self::from_file(Path::new("/proc/kallsyms"))
+        Self::from_file(Path::new(KALLSYMS))
     }
 
     pub fn from_file(path: &Path) -> io::Result<Self> {

@@ -1,6 +1,7 @@
 //! The running kernel: bpf(2), type information, symbols, drop reasons, clocks, rights. The only place with
 //! `unsafe` code.
 
+pub mod attached;
 pub mod bpf;
 pub mod btf;
 pub mod clock;
@@ -10,7 +11,11 @@ pub mod layout;
 pub mod links;
 pub mod memory;
 pub mod names;
+pub mod namespace;
+pub mod netlink;
 pub mod rights;
+pub mod sockets;
+pub mod system;
 pub mod version;
 
 /// Lends the descriptor of something that knows it only as a number, for as long as that thing lives.

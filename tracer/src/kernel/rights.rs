@@ -42,3 +42,18 @@ pub fn lacking() -> Option<String> {
         needed.iter().filter(|(_, capability)| !held.contains(*capability)).map(|(name, _)| *name).collect();
     (!missing.is_empty()).then(|| format!("this process lacks {}", missing.join(" and ")))
 }
+
+/// The capabilities that tracer has a use for, by name, and whether we hold each.
+pub fn held() -> io::Result<Vec<(&'static str, bool)>> {
+    let effective = rustix::thread::capabilities(None)?.effective;
+    Ok(USEFUL.iter().map(|(name, capability)| (*name, effective.contains(*capability))).collect())
+}
+
+const USEFUL: [(&str, CapabilitySet); 6] = [
+    ("CAP_BPF", CapabilitySet::BPF),
+    ("CAP_PERFMON", CapabilitySet::PERFMON),
+    ("CAP_SYS_ADMIN", CapabilitySet::SYS_ADMIN),
+    ("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN),
+    ("CAP_SYSLOG", CapabilitySet::SYSLOG),
+    ("CAP_SYS_PTRACE", CapabilitySet::SYS_PTRACE),
+];

@@ -10,6 +10,7 @@ pub mod color;
 pub mod counted;
 pub mod ct;
 mod dict;
+pub mod doctor;
 pub mod escape;
 pub mod explain;
 mod flow_json;

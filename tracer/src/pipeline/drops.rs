@@ -13,11 +13,12 @@ use super::chain::{Chain, End, Selection, Stage};
 use super::error::RunError;
 use super::files::FileNames;
 use super::home;
+use super::place;
 use super::reader::{Losses, Reader};
 use super::stop::{Bell, Cause, Signals, first_cause, start_command};
 use super::tally::Tally;
 use crate::cilium::node::NodeView;
-use crate::cilium::source::{self, Wanted};
+use crate::cilium::source;
 use crate::cli::drops::{DropsPlan, TapChoice};
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
@@ -136,13 +137,7 @@ fn command_error(words: &[std::ffi::OsString], source: io::Error) -> RunError {
 }
 
 fn node_view(global: &Global, require_cilium: bool) -> Result<NodeView, RunError> {
-    let wanted = Wanted {
-        bpffs: global.bpffs.clone(),
-        state_dir: global.state_dir.clone(),
-        host_root: global.host_root.clone(),
-        host_root_hint: std::env::var_os(source::HOST_ROOT_VARIABLE).map(Into::into),
-    };
-    let found = source::find(&wanted).map_err(RunError::Source)?;
+    let found = source::find(&place::wanted(global)).map_err(RunError::Source)?;
     let why_nothing = found.why_nothing();
     let view = NodeView::new(found, Instant::now());
     if require_cilium && !view.has_cilium() {

@@ -3,12 +3,14 @@
 
 mod accounts;
 mod chain;
+pub mod doctor;
 pub mod drops;
 mod error;
 pub mod explain;
 mod files;
 mod home;
 pub mod maps;
+mod place;
 mod reader;
 pub mod snapshot;
 mod stop;

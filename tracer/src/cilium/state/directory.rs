@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracer_common::id::{EndpointId, Identity};
 
@@ -250,7 +250,7 @@ fn read_state(files: &dyn StateFiles, path: &Path, id: EndpointId) -> Result<End
 
 /// How finished a directory is, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Form {
+pub enum Form {
     Active,
     /// Being made.
     Next,
@@ -277,6 +277,30 @@ fn form_of(name: &str) -> Option<(EndpointId, Form)> {
 /// Whether a name is that of an endpoint's directory, finished or not.
 pub fn is_endpoint(name: &str) -> bool {
     form_of(name).is_some()
+}
+
+/// A directory of an endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointDir {
+    pub name: String,
+    pub endpoint: EndpointId,
+    pub form: Form,
+    /// When it was last changed; `None` if it went away meanwhile.
+    pub changed: Option<SystemTime>,
+}
+
+/// Every directory of an endpoint, by name.
+pub fn endpoint_dirs(path: &Path) -> io::Result<Vec<EndpointDir>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Some((endpoint, form)) = form_of(&name) else { continue };
+        let changed = entry.metadata().and_then(|meta| meta.modified()).ok();
+        found.push(EndpointDir { name, endpoint, form, changed });
+    }
+    found.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
 }
 
 /// The directory that speaks for each endpoint.

@@ -13,6 +13,7 @@ use super::ct::tables::{self, CtTable};
 use super::{MapNode, Maps, OpenMap};
 use crate::cilium::ct::clock::Clock;
 use crate::cilium::ct::decode_key;
+use crate::cilium::heartbeat;
 use crate::cilium::map_type::MapType;
 use crate::cilium::node::NodeView;
 use crate::cilium::pins::PolicyPin;
@@ -28,9 +29,6 @@ use crate::pipeline::{RunError, live_only};
 
 /// Owners that are shown.
 const OWNERS: usize = 5;
-const RUNTIME_CONFIG: &str = "cilium_runtime_config";
-/// Index of the agent's heartbeat in [`RUNTIME_CONFIG`].
-const HEARTBEAT: u32 = 1;
 /// The agent beats once a second; after that many seconds it is taken for dead.
 const DEAD_AFTER: u64 = 10;
 
@@ -238,14 +236,14 @@ fn top_owners(view: &NodeView, ct: &CtFill) -> Vec<(String, u64)> {
 
 /// Seconds since the agent's last sign of life. `None`: no such map, or it never gave one.
 fn heartbeat_age(maps: &mut Maps, when: When) -> Option<u64> {
-    let open = maps.map(RUNTIME_CONFIG)?;
-    if (open.map.info().key_size, open.map.value_bytes()) != (4, 8) {
-        return None;
+    let open = maps.map(heartbeat::MAP)?;
+    match heartbeat::last(&*open.map) {
+        Ok(beat) => Some(when.monotonic_ns().saturating_sub(beat?) / 1_000_000_000),
+        Err(error) => {
+            maps.report.unreadable(&open.name, &error);
+            None
+        }
     }
-    let mut value = [0; 8];
-    maps.look_up(&open, &HEARTBEAT.to_ne_bytes(), &mut value).filter(|found| *found)?;
-    let beat = u64::from_ne_bytes(value);
-    (beat != 0).then(|| when.monotonic_ns().saturating_sub(beat) / 1_000_000_000)
 }
 
 fn spoken(seconds: u64) -> String {

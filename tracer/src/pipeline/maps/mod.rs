@@ -30,14 +30,14 @@ use tracer_common::id::MapId;
 use crate::cilium::maps::{MapRead, MapSource, Users};
 use crate::cilium::node::{NodeView, Notice, Origin};
 use crate::cilium::pins::{Change, Layout, PinError};
-use crate::cilium::source::{self, Refusal, Wanted, Why};
+use crate::cilium::source::{self, Refusal, Why};
 use crate::cilium::table::{Visitor, Walk};
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::output::listing::progress::Progress;
 pub use report::Report;
 
-use super::{RunError, snapshot};
+use super::{RunError, place, snapshot};
 
 /// A node that is known to have Cilium.
 pub struct MapNode {
@@ -76,13 +76,7 @@ impl MapNode {
 
     /// The running node.
     fn find(global: &Global) -> Result<(source::NodeSource, Origin), RunError> {
-        let wanted = Wanted {
-            bpffs: global.bpffs.clone(),
-            state_dir: global.state_dir.clone(),
-            host_root: global.host_root.clone(),
-            host_root_hint: std::env::var_os(source::HOST_ROOT_VARIABLE).map(Into::into),
-        };
-        let found = source::find(&wanted).map_err(RunError::Source)?;
+        let found = source::find(&place::wanted(global)).map_err(RunError::Source)?;
         let origin = Origin::live(&found);
         Ok((found, origin))
     }
