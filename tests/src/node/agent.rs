@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -53,6 +54,8 @@ impl Read {
 /// The living agent; dies when dropped.
 #[derive(Debug)]
 pub struct Agent {
+    /// Of the API. Nobody answers, but connections are taken.
+    _socket: UnixListener,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Read>>,
 }
@@ -66,7 +69,7 @@ fn rings(events: &Map) -> Result<Vec<PerfEventArrayBuffer<MapData>>> {
 
 impl Agent {
     /// Installs the rings and starts to read and beat.
-    pub fn start(events: &Map, runtime: &Map) -> Result<Self> {
+    pub fn start(socket: UnixListener, events: &Map, runtime: &Map) -> Result<Self> {
         let rings = rings(events).context("cannot open the rings of `cilium_events`")?;
         let heart = Heart { runtime: runtime.try_clone()?, next: Instant::now() };
         let stop = Arc::new(AtomicBool::new(false));
@@ -74,7 +77,7 @@ impl Agent {
         let thread = std::thread::Builder::new()
             .name("agent".to_owned())
             .spawn(move || live(rings, heart, &stopped))?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { _socket: socket, stop, thread: Some(thread) })
     }
 
     /// Reads what is left and ends.

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow};
 use aya::programs::links::{FdLink, LinkOrder};
-use aya::programs::tc::{NlOptions, TcAttachOptions, TcHandle};
+use aya::programs::tc::{NlOptions, TcAttachOptions, TcError, TcHandle};
 use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode, tc};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
@@ -21,6 +21,7 @@ use super::catalogue::policy_pin;
 use super::contents::Maps;
 use super::encode::world;
 use super::generation::{CtForm, Facts, PolicyForm};
+use super::kernel::bpf;
 use super::pretend::GLOBALS;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pretend-datapath.o"));
@@ -164,22 +165,51 @@ fn classifier<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClass
     Ok(program)
 }
 
-/// Attaches to tc ingress. `links` is where Cilium pins a tcx link.
-fn attach(program: &mut SchedClassifier, name: &str, device: &str, tcx: bool, links: &Path) -> Result<()> {
+/// Attaches to a device. `links` is where Cilium pins a tcx link.
+fn attach(
+    program: &mut SchedClassifier,
+    name: &str,
+    (device, direction): (&str, TcAttachType),
+    tcx: bool,
+    links: &Path,
+) -> Result<()> {
     if !tcx {
-        tc::qdisc_add_clsact(device).with_context(|| format!("cannot add clsact to `{device}`"))?;
+        match tc::qdisc_add_clsact(device) {
+            // It is there for the other direction.
+            Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            added => added.with_context(|| format!("cannot add clsact to `{device}`"))?,
+        }
         let options = NlOptions { priority: 1, handle: TcHandle::new(0, 1), ..NlOptions::default() };
-        let id =
-            program.attach_with_options(device, TcAttachType::Ingress, TcAttachOptions::Netlink(options))?;
+        let id = program.attach_with_options(device, direction, TcAttachOptions::Netlink(options))?;
         // The filter goes with its device. Detaching on drop would happen in another network namespace.
         std::mem::forget(program.take_link(id)?);
         return Ok(());
     }
     let options = TcAttachOptions::TcxOrder(LinkOrder::default());
-    let id = program.attach_with_options(device, TcAttachType::Ingress, options)?;
+    let id = program.attach_with_options(device, direction, options)?;
     let link: FdLink = program.take_link(id)?.try_into()?;
     fs::create_dir_all(links)?;
     link.pin(links.join(name))?;
+    Ok(())
+}
+
+/// The programs of Cilium's own devices. They let everything pass: what matters is that they are there.
+const HOST_PROGRAMS: [(&str, &str, TcAttachType); 3] = [
+    ("cil_to_host", "cilium_host", TcAttachType::Ingress),
+    ("cil_from_host", "cilium_host", TcAttachType::Egress),
+    ("cil_to_host", "cilium_net", TcAttachType::Ingress),
+];
+
+fn start_host(tcx: bool) -> Result<()> {
+    for (name, device, direction) in HOST_PROGRAMS {
+        let path = Path::new("/sys/fs/bpf").join(name);
+        bpf::pin_passing_classifier(name, &path).with_context(|| format!("cannot load `{name}`"))?;
+        let program = SchedClassifier::from_pin(&path);
+        fs::remove_file(&path)?;
+        let links = format!("/sys/fs/bpf/cilium/devices/{device}/links");
+        attach(&mut program?, name, (device, direction), tcx, Path::new(&links))
+            .with_context(|| format!("cannot attach `{name}` to `{device}`"))?;
+    }
     Ok(())
 }
 
@@ -195,8 +225,9 @@ impl Datapath {
         let mut netdev = load(facts, &base_config(facts), &policy_pin(facts, super::cast::HOST_ENDPOINT))?;
         let links = Path::new("/sys/fs/bpf/cilium/devices/eth0/links");
         let name = "cil_from_netdev";
-        attach(classifier(&mut netdev, name)?, name, "eth0", tcx, links)
+        attach(classifier(&mut netdev, name)?, name, ("eth0", TcAttachType::Ingress), tcx, links)
             .context("cannot attach to `eth0`")?;
+        start_host(tcx)?;
         if xdp {
             start_xdp(&mut netdev, links).context("cannot attach XDP to `eth0`")?;
         }
@@ -219,7 +250,8 @@ fn start_endpoint(facts: &Facts, maps: &Maps, pod: &Pod, tcx: bool) -> Result<Eb
     calls.update(&u32::from(pod.endpoint).to_ne_bytes(), &policy.to_ne_bytes())?;
     let links = format!("/sys/fs/bpf/cilium/endpoints/{}/links", pod.endpoint);
     let name = "cil_from_container";
-    attach(classifier(&mut object, name)?, name, pod.device, tcx, Path::new(&links))
+    let place = (pod.device, TcAttachType::Ingress);
+    attach(classifier(&mut object, name)?, name, place, tcx, Path::new(&links))
         .with_context(|| format!("cannot attach to `{}`", pod.device))?;
     Ok(object)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -27,6 +28,8 @@ use super::traffic::{Places, Schedule, Services, Traffic};
 pub const GLOBALS: &str = "/sys/fs/bpf/tc/globals";
 /// The connection tracking map of IPv4 and TCP.
 const CT4: &str = "cilium_ct4_global";
+
+const AGENT_SOCKET: &str = "/run/cilium/cilium.sock";
 
 /// What kind of node to build.
 #[derive(Clone, Debug)]
@@ -183,9 +186,14 @@ impl Node {
         self.pod_space(name)?.run(work)
     }
 
-    /// Starts the agent: it reads `cilium_events` and beats. One at a time.
+    /// Starts the agent: it reads `cilium_events`, beats, and has an API socket. One at a time.
     pub fn start_agent(&self) -> Result<Agent> {
-        Agent::start(self.map("cilium_events")?, self.map("cilium_runtime_config")?)
+        let socket = self.space.run(|| {
+            // That of an agent before stays behind, as in life.
+            let _ = fs::remove_file(AGENT_SOCKET);
+            UnixListener::bind(AGENT_SOCKET).with_context(|| format!("cannot listen on `{AGENT_SOCKET}`"))
+        })?;
+        Agent::start(socket, self.map("cilium_events")?, self.map("cilium_runtime_config")?)
     }
 
     /// Starts those who answer the traffic.

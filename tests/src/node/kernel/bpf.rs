@@ -12,6 +12,7 @@ const MAP_LOOKUP_ELEM: u32 = 1;
 const MAP_UPDATE_ELEM: u32 = 2;
 const MAP_DELETE_ELEM: u32 = 3;
 const MAP_GET_NEXT_KEY: u32 = 4;
+const PROG_LOAD: u32 = 5;
 const OBJ_PIN: u32 = 6;
 const PROG_TEST_RUN: u32 = 10;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
@@ -159,13 +160,12 @@ impl Map {
     }
 
     pub fn pin(&self, directory: &Path) -> io::Result<()> {
-        let path = CString::new(directory.join(&self.spec.pin).as_os_str().as_bytes())?;
-        let mut attr = ObjAttr {
-            pathname: address(path.as_bytes_with_nul()),
-            bpf_fd: self.fd.as_raw_fd() as u32,
-            ..Default::default()
-        };
-        bpf(OBJ_PIN, &mut attr).map(drop)
+        self.pin_as(&directory.join(&self.spec.pin))
+    }
+
+    /// Pins it under a name of its own.
+    pub fn pin_as(&self, path: &Path) -> io::Result<()> {
+        pin(self.as_fd(), path)
     }
 
     /// Bytes of a value as bpf(2) sees it: of all possible CPUs for per-CPU maps.
@@ -276,6 +276,51 @@ pub fn possible_cpus() -> usize {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
     let last = text.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<usize>().ok());
     last.map_or(1, |last| last + 1)
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LoadAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+}
+
+/// Loads a tc program that lets everything pass to the next one, and pins it at `path`.
+pub fn pin_passing_classifier(name: &str, path: &Path) -> io::Result<()> {
+    const SCHED_CLS: u32 = 3;
+    /// r0 = TC_ACT_UNSPEC; exit
+    const INSTRUCTIONS: [u64; 2] = [0xffff_ffff_0000_00b7, 0x95];
+    let mut attr = LoadAttr {
+        prog_type: SCHED_CLS,
+        insn_cnt: INSTRUCTIONS.len() as u32,
+        insns: address(&INSTRUCTIONS),
+        license: address(c"GPL".to_bytes_with_nul()),
+        ..Default::default()
+    };
+    let kept = &name.as_bytes()[..name.len().min(15)];
+    attr.prog_name[..kept.len()].copy_from_slice(kept);
+    let fd = bpf(PROG_LOAD, &mut attr)?;
+    // SAFETY: the kernel just returned this descriptor to us; nobody else owns it.
+    let program = unsafe { OwnedFd::from_raw_fd(fd) };
+    pin(program.as_fd(), path)
+}
+
+fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = ObjAttr {
+        pathname: address(path.as_bytes_with_nul()),
+        bpf_fd: object.as_raw_fd() as u32,
+        ..Default::default()
+    };
+    bpf(OBJ_PIN, &mut attr).map(drop)
 }
 
 /// What a test run of a tc program left.
