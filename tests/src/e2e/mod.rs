@@ -5,6 +5,7 @@ mod binary;
 mod changing_maps;
 mod coexistence;
 mod ct;
+mod doctor;
 mod drops_accounting;
 mod drops_bad_input;
 mod drops_expected;
@@ -41,6 +42,7 @@ pub const ALL: &[&[Test]] = &[
     ct::TESTS,
     changing_maps::TESTS,
     generations::TESTS,
+    doctor::TESTS,
     drops_json::TESTS,
     drops_jsonpb::TESTS,
     drops_taps::TESTS,
