@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::real_node;
 use crate::node::cast::{CLIENT, HOST_ENDPOINT, NODE_IPV4, PODS, SERVER};
+use crate::node::encode::PolicyEntry;
 use crate::node::kernel::bpf::{BPF_F_NO_PREALLOC, Map, MapSpec, MapType};
 use crate::node::kernel::process::into_space;
 use crate::node::kernel::space::NodeSpace;
@@ -148,6 +149,29 @@ fn the_cast_is_listed_as_it_was_set_up() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// Both directions of all endpoints as the cast's table of policies has them; the map is asked, not the files.
+fn check_enforcement(node: &Node) -> Result<()> {
+    let states = |id: u16| -> Result<[String; 2]> {
+        let rows = rows(node.space(), &format!("endpoints get {id}"))?;
+        let of =
+            |row: &Value| ["ingress", "egress"].map(|way| row[way].as_str().unwrap_or("null").to_owned());
+        ensure!(rows.iter().all(|row| of(row) == of(&rows[0])), "addresses of {id} differ: {rows:?}");
+        Ok(of(rows.first().context("no row")?))
+    };
+    for id in PODS.map(|pod| pod.endpoint).into_iter().chain([HOST_ENDPOINT]) {
+        let ingress = if id == SERVER.endpoint { "enforced" } else { "open" };
+        assert_eq!(states(id)?, [ingress, "open"], "endpoint {id}");
+    }
+    let everything = PolicyEntry::allow_all(true);
+    node.set_policy_entry(&SERVER, &everything.denied())?;
+    assert_eq!(states(SERVER.endpoint)?, ["enforced", "enforced"], "denied to everybody");
+    node.remove_policy_entry(&SERVER, &everything)?;
+    assert_eq!(states(SERVER.endpoint)?, ["enforced", "enforced"], "no entry");
+    node.set_policy_entry(&SERVER, &everything)?;
+    assert_eq!(states(SERVER.endpoint)?, ["enforced", "open"], "allowed again");
+    Ok(())
+}
+
 fn cast(node: &Node) -> Result<()> {
     for name in [
         SERVER.endpoint.to_string(),
@@ -182,6 +206,7 @@ fn cast(node: &Node) -> Result<()> {
         );
         assert_eq!((&row["mac"], &row["ifindex"]), (&"0a:58:0a:f4:01:0a".into(), &CLIENT.ifindex.into()));
     }
+    check_enforcement(node)?;
     let host = rows(node.space(), &format!("endpoints get {HOST_ENDPOINT}"))?;
     assert_eq!((host.len(), &host[0]["ip"]), (1, &Value::Null));
 

@@ -79,6 +79,11 @@ impl Generation {
     }
 }
 
+/// Whether a value denies, whichever generation it is of; `None`: it is too short to be one.
+pub fn is_deny(value: &[u8]) -> Option<bool> {
+    value.get(2).map(|flags| flags & DENY != 0)
+}
+
 const DENY: u8 = 1 << 0;
 const WILDCARD_PROTOCOL: u8 = 1 << 1;
 const WILDCARD_DPORT: u8 = 1 << 2;

@@ -3,13 +3,16 @@
 //! ([`Tally`]), never by one. Who wins between two entries that match is not decided here.
 
 use std::fmt;
+use std::io;
 
 use tracer_common::cilium::policy::{
     Generation, PolicyEntryCompact, PolicyEntryPrecedence, PolicyEntryPrefix, PolicyEntryWildcard, PolicyKey,
+    STATIC_PREFIX_BITS, is_deny,
 };
 use tracer_common::id::Identity;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
+use super::maps::MapRead;
 use super::pins::PolicyPin;
 use super::release::{Evidence, ReleaseRange};
 use crate::kernel::bpf::MapInfo;
@@ -188,6 +191,16 @@ impl Tally {
             _ => Err(PolicyError::Untold { map: map.to_owned() }),
         }
     }
+}
+
+/// Whether something is forbidden in a direction: no entry lets everybody through with everything. A rule of a
+/// user that allows everything looks the same as no rule at all.
+pub fn is_enforced(map: &dyn MapRead, egress: bool) -> io::Result<bool> {
+    let everything =
+        PolicyKey { prefixlen: STATIC_PREFIX_BITS, egress: egress.into(), ..PolicyKey::default() };
+    let mut value = vec![0; map.value_bytes()];
+    let is_there = map.lookup(everything.as_bytes(), &mut value)?;
+    Ok(!is_there || is_deny(&value) != Some(false))
 }
 
 /// The releases that write a layout, in words.

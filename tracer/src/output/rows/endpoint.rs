@@ -18,6 +18,8 @@ pub const COLUMNS: &[Column] = &[
     Column::number("ifindex"),
     Column::text("interface"),
     Column::text("flags"),
+    Column::text("ingress"),
+    Column::text("egress"),
     Column::text("mac").wide(),
     Column::text("node_mac").wide(),
     Column::text("stale_names").wide(),
@@ -29,6 +31,8 @@ pub struct EndpointRow<'a> {
     pub entry: Option<&'a LxcEntry>,
     /// `None`: an address of the node.
     pub endpoint: Option<&'a LocalEndpoint>,
+    /// Whether policy is enforced, in and out; `None`: it has no policy map, or that was not understood.
+    pub enforced: Option<[bool; 2]>,
 }
 
 const FLAGS: [(u32, &str); 4] = [
@@ -55,6 +59,11 @@ impl EndpointRow<'_> {
         self.entry.map(|entry| entry.ifindex).or(self.endpoint.map(|e| e.ifindex)).unwrap_or_default()
     }
 
+    /// `way`: 0 in, 1 out.
+    fn enforcement(&self, way: usize) -> Option<&'static str> {
+        self.enforced.map(|enforced| if enforced[way] { "enforced" } else { "open" })
+    }
+
     fn flags(&self) -> impl Iterator<Item = &'static str> {
         let bits = self.entry.map_or(0, |entry| entry.flags);
         FLAGS.into_iter().filter(move |(bit, _)| bits & bit != 0).map(|(_, name)| name)
@@ -76,10 +85,11 @@ impl Row for EndpointRow<'_> {
             5 => value::number(out, self.ifindex()),
             6 => value::foreign(out, named(|e| &e.interface)),
             7 => words(out, self.flags()),
-            8 => mac(out, self.entry.map_or([0; 6], |e| e.mac), false),
-            9 => mac(out, self.entry.map_or([0; 6], |e| e.node_mac), false),
-            10 => text(out, if self.endpoint.is_some_and(|e| e.stale_names) { "yes" } else { "no" }),
-            11 => labels_text(self.endpoint.map(|e| &*e.labels), out),
+            8 | 9 => text(out, self.enforcement(column - 8).unwrap_or("-")),
+            10 => mac(out, self.entry.map_or([0; 6], |e| e.mac), false),
+            11 => mac(out, self.entry.map_or([0; 6], |e| e.node_mac), false),
+            12 => text(out, if self.endpoint.is_some_and(|e| e.stale_names) { "yes" } else { "no" }),
+            13 => labels_text(self.endpoint.map(|e| &*e.labels), out),
             _ => {}
         }
     }
@@ -97,6 +107,12 @@ impl Row for EndpointRow<'_> {
         labels_json(members, self.endpoint.map(|e| &*e.labels));
         members.plain("node_mac", |out| mac(out, self.entry.map_or([0; 6], |e| e.node_mac), false));
         members.always_strings("flags", self.flags());
+        for (way, name) in ["ingress", "egress"].into_iter().enumerate() {
+            match self.enforcement(way) {
+                Some(state) => members.always_string(name, state),
+                None => members.null(name),
+            }
+        }
         members.always_flag("stale_names", self.endpoint.is_some_and(|e| e.stale_names));
     }
 }
@@ -121,7 +137,7 @@ impl Row for VendorEndpointRow<'_> {
     }
 
     fn json(&self, members: &mut Object<'_>) {
-        EndpointRow { entry: Some(self.0), endpoint: None }.json(members);
+        EndpointRow { entry: Some(self.0), endpoint: None, enforced: None }.json(members);
     }
 }
 
