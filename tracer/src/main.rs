@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Plan::Lb(plan) => pipeline::maps::lb::run(global, *plan),
         Plan::Snapshot(plan) => pipeline::snapshot::run(global, &plan),
         Plan::Capacity(plan) => pipeline::maps::capacity::run(global, &plan),
+        Plan::Document(document) => pipeline::documents::run(&document),
         Plan::Explain(plan) => pipeline::explain::run(global, &plan),
         Plan::Doctor(plan) => pipeline::doctor::run(global, &plan),
     };

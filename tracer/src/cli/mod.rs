@@ -6,6 +6,7 @@ mod bpf_alias;
 pub mod capacity;
 pub mod ct;
 pub mod doctor;
+pub mod documents;
 pub mod drops;
 pub mod duration;
 pub mod endpoint;
@@ -34,6 +35,7 @@ use clap::{ArgMatches, Command};
 use capacity::CapacityPlan;
 use ct::CtPlan;
 use doctor::DoctorPlan;
+use documents::Document;
 use drops::DropsPlan;
 use endpoints::EndpointsPlan;
 use exit::Exit;
@@ -75,6 +77,7 @@ pub enum Plan {
     Snapshot(Box<SnapshotPlan>),
     Explain(Box<ExplainPlan>),
     Doctor(Box<DoctorPlan>),
+    Document(Box<Document>),
 }
 
 /// A command: its name, its arguments, and how to read them.
@@ -96,6 +99,10 @@ const COMMANDS: &[Entry] = &[
     Entry { command: maps::command, plan: maps::plan },
     Entry { command: capacity::command, plan: capacity::plan },
     Entry { command: explain::command, plan: explain::plan },
+    Entry { command: documents::manifest_command, plan: documents::manifest_plan },
+    Entry { command: documents::schema_command, plan: documents::schema_plan },
+    Entry { command: documents::completion_command, plan: documents::completion_plan },
+    Entry { command: documents::man_command, plan: documents::man_plan },
     Entry { command: bpf_alias::command, plan: bpf_alias::plan },
     Entry { command: nat::command, plan: nat::plan },
     Entry { command: lb::command, plan: lb::plan },

@@ -35,6 +35,8 @@ pub enum RunError {
     /// The arguments contradict each other.
     #[error("{0}")]
     Usage(String),
+    #[error("cannot write the pages into `{path}`: {source}")]
+    Pages { path: String, source: io::Error },
     #[error("cannot write the output: {0}")]
     Output(io::Error),
     #[error("cannot set up the run: {0}")]
@@ -64,6 +66,7 @@ impl RunError {
             | Self::NoMap(_)
             | Self::Command { .. }
             | Self::ReadyFile { .. }
+            | Self::Pages { .. }
             | Self::Output(_)
             | Self::Snapshot { .. }
             | Self::NoSnapshot(_)

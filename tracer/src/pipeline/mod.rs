@@ -4,6 +4,7 @@
 mod accounts;
 mod chain;
 pub mod doctor;
+pub mod documents;
 pub mod drops;
 mod error;
 pub mod explain;
