@@ -371,6 +371,44 @@ mod tests {
     }
 
     #[test]
+    fn entries_in_plain_words_say_the_same() {
+        use model::Direction::{Egress, Ingress};
+        let plain = |generation, key, value| entry(generation, key, value).to_model().unwrap();
+        let range = plain(Generation::Compact, TCP_8080_TO_8087, "36b1a800 01000000");
+        let key = model::Key {
+            direction: Ingress,
+            identity: Identity(50001),
+            traffic: model::Traffic::Ports { protocol: 6, first: 8080, bits: 13 },
+        };
+        assert_eq!((range.key, range.key.traffic.ports()), (key, Some((8080, 8087))));
+        assert_eq!((range.proxy_port, range.proxy_priority, range.deny), (14001, 1, false));
+        let newest = plain(Generation::Precedence, EGRESS_UDP, "00004081 e8030000 4d000000");
+        let key =
+            model::Key { direction: Egress, identity: Identity(0), traffic: model::Traffic::Protocol(17) };
+        assert_eq!((newest.key, newest.auth_type, newest.explicit_auth), (key, 1, true));
+        assert_eq!((newest.precedence, newest.cookie), (1000, 77));
+        let all =
+            plain(Generation::Wildcard, INGRESS_ALL, "00000600 00000000 05000000 00000000 a4010000 00000000");
+        assert!(all.is_allow_all() && all.any_protocol && all.any_port);
+        // What the value says counts up to 1.16, not what the key says.
+        let odd =
+            plain(Generation::Wildcard, TCP_8080, "00000400 00000000 00000000 00000000 00000000 00000000");
+        assert!(odd.any_port && !odd.any_protocol);
+    }
+
+    #[test]
+    fn pin_and_layout_name_the_order() {
+        let order = |version, generation| {
+            super::order(PolicyPin { endpoint: tracer_common::id::EndpointId(7), version }, generation)
+        };
+        assert_eq!(order(1, Generation::Wildcard), model::Order::FirstMatch);
+        assert_eq!(order(1, Generation::Prefix), model::Order::DenyFirst);
+        assert_eq!(order(2, Generation::Compact), model::Order::DenyFirst);
+        assert_eq!(order(2, Generation::Precedence), model::Order::Precedence);
+        assert_eq!(order(3, Generation::Precedence), model::Order::Aggregated);
+    }
+
+    #[test]
     fn impossible_bits_are_not_decoded() {
         // A value that belongs to another prefix length, reserved bits, a direction that does not exist.
         assert_eq!(decode(Generation::Compact, &bytes(TCP_8080), &bytes("00004000 00000000")), None);

@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 
+use tracer_common::id::Identity;
+
 use super::decision::{Decision, Query, reason};
 use super::table::Table;
 use crate::model::policy::{Direction, Entry, Key, Order, Traffic};
@@ -20,7 +22,7 @@ pub fn missing(query: &Query, decision: &Decision) -> Option<Key> {
 /// Something in the map that nearly fits, or that stands in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NearMiss {
-    /// The other end is let in, but by another protocol or port.
+    /// The other end is let in, under its own identity or as one of many, but by another protocol or port.
     SamePeer(Entry),
     /// The port is open, but to another identity.
     SamePort(Entry),
@@ -45,21 +47,38 @@ pub fn near_misses(table: &Table, query: &Query, decision: &Decision) -> Vec<Nea
 
 fn absent(table: &Table, query: &Query) -> Vec<NearMiss> {
     let allows = |entry: &&Entry| !entry.deny && entry.key.direction == query.direction;
-    let mut same_peer: Vec<Entry> =
-        table.entries().iter().filter(allows).filter(|e| e.key.identity == query.identity).copied().collect();
-    same_peer.sort_by_key(|entry| distance(entry, query));
+    let names = names_of_peer(table, query);
+    let rank = |entry: &Entry| names.iter().position(|identity| *identity == entry.key.identity);
+    let mut same_peer: Vec<(usize, Entry)> = table
+        .entries()
+        .iter()
+        .filter(allows)
+        .filter_map(|entry| rank(entry).map(|rank| (rank, *entry)))
+        .collect();
+    same_peer.sort_by_key(|(rank, entry)| (*rank, distance(entry, query)));
     let mut same_port: Vec<Entry> = table
         .entries()
         .iter()
         .filter(allows)
-        .filter(|e| e.key.identity != query.identity && is_for(e, query))
+        .filter(|entry| rank(entry).is_none() && is_for(entry, query))
         .copied()
         .collect();
     same_port.sort_by_key(|entry| (Reverse(entry.key.traffic.prefix_length()), entry.key.identity));
-    let mut all: Vec<NearMiss> = same_peer.into_iter().map(NearMiss::SamePeer).collect();
+    let mut all: Vec<NearMiss> = same_peer.into_iter().map(|(_, entry)| NearMiss::SamePeer(entry)).collect();
     all.extend(same_port.into_iter().map(NearMiss::SamePort));
     all.extend(room(table, query.direction));
     all
+}
+
+/// Everything that the other end is looked up by, its own identity first.
+fn names_of_peer(table: &Table, query: &Query) -> Vec<Identity> {
+    let mut names = vec![query.identity];
+    if table.order() == Order::Aggregated {
+        names.extend(table.aggregates(query.identity).into_iter().flatten());
+    }
+    names.push(Identity(0));
+    names.dedup();
+    names
 }
 
 fn is_for(entry: &Entry, query: &Query) -> bool {
@@ -88,13 +107,7 @@ fn room(table: &Table, direction: Direction) -> impl Iterator<Item = NearMiss> {
 
 /// Every entry that matches the packet, whichever identity it is found by.
 fn covered(table: &Table, query: &Query, decision: &Decision) -> Vec<NearMiss> {
-    let mut identities = vec![query.identity];
-    if table.order() == Order::Aggregated {
-        identities.extend(table.aggregates(query.identity).into_iter().flatten());
-    }
-    identities.push(tracer_common::id::Identity(0));
-    identities.dedup();
-    let matching = identities
+    let matching = names_of_peer(table, query)
         .into_iter()
         .flat_map(|identity| table.matches(query.direction, identity, query.protocol, query.look_up_port()))
         .copied();

@@ -47,6 +47,7 @@ fn near_misses_come_in_the_order_of_their_use() {
                 "5000 tcp:443 deny",
                 "5000 tcp:81 out",
                 "6000 udp:80",
+                "0 tcp:443",
             ],
             "5000 tcp:80",
         );
@@ -54,6 +55,7 @@ fn near_misses_come_in_the_order_of_their_use() {
             NearMiss::SamePeer(entry("5000 tcp:96/11")),
             NearMiss::SamePeer(entry("5000 tcp:8080")),
             NearMiss::SamePeer(entry("5000 udp:80")),
+            NearMiss::SamePeer(entry("0 tcp:443")),
             NearMiss::SamePort(entry("6000 tcp:80")),
             NearMiss::SamePort(entry("6000 tcp")),
         ];
