@@ -34,18 +34,18 @@ crate::tests![
 ];
 
 const GLOBALS: &str = "/sys/fs/bpf/tc/globals";
-const CT4: &str = "cilium_ct4_global";
+pub(super) const CT4: &str = "cilium_ct4_global";
 const ANY_CT4: &str = "cilium_ct_any4_global";
 const IPCACHE: &str = "cilium_ipcache";
 const LXC: &str = "cilium_lxc";
 
-fn spec(pin: &str, map_type: MapType, key: u32, value: u32, max_entries: u32) -> MapSpec {
+pub(super) fn spec(pin: &str, map_type: MapType, key: u32, value: u32, max_entries: u32) -> MapSpec {
     let flags = if matches!(map_type, MapType::LpmTrie) { BPF_F_NO_PREALLOC } else { 0 };
     MapSpec { pin: pin.to_owned(), map_type, key, value, max_entries, flags }
 }
 
 /// Makes and pins a map; what had the name before loses it. Call inside the node's namespaces.
-fn make(spec: MapSpec, inner: Option<&Map>) -> Result<Map> {
+pub(super) fn make(spec: MapSpec, inner: Option<&Map>) -> Result<Map> {
     fs::create_dir_all(GLOBALS).context("cannot make a directory in a bpffs")?;
     let path = Path::new(GLOBALS).join(&spec.pin);
     let map = Map::create(spec, inner).with_context(|| format!("cannot make `{}`", path.display()))?;
@@ -55,7 +55,7 @@ fn make(spec: MapSpec, inner: Option<&Map>) -> Result<Map> {
 }
 
 /// An outgoing TCP entry of 10.0.`net`.5 to 10.0.2.9:8080.
-fn ct_key(net: u8, port: u16) -> [u8; 14] {
+pub(super) fn ct_key(net: u8, port: u16) -> [u8; 14] {
     let [high, low] = port.to_be_bytes();
     [10, 0, net, 5, 10, 0, 2, 9, 0x1f, 0x90, high, low, 6, 0]
 }
@@ -66,7 +66,7 @@ fn udp(mut key: [u8; 14]) -> [u8; 14] {
 }
 
 /// Alive for an hour, SeenNonSyn, of identity 50001; the same in all releases.
-fn ct_value() -> [u8; 56] {
+pub(super) fn ct_value() -> [u8; 56] {
     let mut value = [0; 56];
     value[32..36].copy_from_slice(&(monotonic_seconds() + 3600).to_le_bytes());
     value[36] = 0x10;

@@ -193,7 +193,7 @@ struct Judge {
 }
 
 /// Parts of a call that another thread's call has interrupted, joined; calls that did not return are left out.
-fn whole_lines(text: &str) -> Vec<String> {
+pub(super) fn whole_lines(text: &str) -> Vec<String> {
     let mut begun: BTreeMap<&str, String> = BTreeMap::new();
     let mut lines = Vec::new();
     for line in text.lines() {

@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::coexistence::whole_lines;
 use super::real_node;
 use crate::node::cast::{CLIENT, HOST_ENDPOINT, NODE_IPV4, PODS, SERVER};
 use crate::node::encode::PolicyEntry;
@@ -27,7 +28,7 @@ crate::tests![
     columns_are_those_of_the_vendor_tool: 120,
     bad_maps_are_one_line_each_and_harm_no_other: 120,
     what_does_not_exist_is_told_with_its_own_exit_code: 120,
-    maps_are_only_read: 120,
+    maps_are_only_read: 240,
 ];
 
 const GLOBALS: &str = "/sys/fs/bpf/tc/globals";
@@ -479,20 +480,56 @@ fn what_does_not_exist_is_told_with_its_own_exit_code() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Commands of bpf(2) that change something, or load something.
-const CHANGING: [&str; 12] = [
-    "BPF_MAP_CREATE",
-    "BPF_MAP_UPDATE_ELEM",
-    "BPF_MAP_DELETE_ELEM",
-    "BPF_MAP_LOOKUP_AND_DELETE_ELEM",
-    "BPF_MAP_UPDATE_BATCH",
-    "BPF_MAP_DELETE_BATCH",
-    "BPF_MAP_LOOKUP_AND_DELETE_BATCH",
-    "BPF_MAP_FREEZE",
-    "BPF_OBJ_PIN",
-    "BPF_PROG_LOAD",
-    "BPF_PROG_ATTACH",
-    "BPF_LINK_CREATE",
+/// Commands of bpf(2) that read; everything else writes, loads, pins, attaches, or is news to this test.
+const READING: [&str; 9] = [
+    "BPF_OBJ_GET",
+    "BPF_OBJ_GET_INFO_BY_FD",
+    "BPF_MAP_LOOKUP_ELEM",
+    "BPF_MAP_LOOKUP_BATCH",
+    "BPF_MAP_GET_NEXT_KEY",
+    "BPF_MAP_GET_NEXT_ID",
+    "BPF_MAP_GET_FD_BY_ID",
+    "BPF_PROG_GET_NEXT_ID",
+    "BPF_PROG_GET_FD_BY_ID",
+];
+
+/// One run of each command that reads maps.
+const ALL_COMMANDS: &[&str] = &[
+    "maps",
+    "maps dump cilium_auth_map",
+    "maps dump cilium_lb4_maglev",
+    "maps dump cilium_ct4_global --raw",
+    "policy list",
+    "policy get 1002",
+    "ipcache list",
+    "ipcache get 10.244.1.10",
+    "endpoints list",
+    "endpoints get default/client",
+    "identity list",
+    "identity get 12345",
+    "nodes",
+    "metrics",
+    "ct list",
+    "ct count",
+    "ct count --by pod",
+    "ct top --by identity",
+    "ct get 10.244.1.10:40000 10.244.1.20:8080 tcp",
+    "nat list",
+    "nat ports",
+    "nat orphans",
+    "lb list",
+    "lb list --frontends",
+    "lb list --backends",
+    "lb list --revnat",
+    "lb list --source-ranges",
+    "lb list --affinity",
+    "lb list --sockets",
+    "lb list --maglev",
+    "lb get 10.96.0.20:80",
+    "lb check",
+    "capacity --window 10ms",
+    "bpf ct list global",
+    "bpf lb list",
 ];
 
 fn maps_are_only_read() -> Result<Outcome> {
@@ -500,36 +537,29 @@ fn maps_are_only_read() -> Result<Outcome> {
         return Ok(Outcome::NotPossible("strace is needed".to_owned()));
     }
     let node = Node::builder().generation(Generation::V1_19).build()?;
-    for line in [
-        "maps",
-        "maps dump cilium_auth_map",
-        "maps dump cilium_lb4_maglev",
-        "policy list",
-        "policy get 1002",
-        "ipcache list",
-        "ipcache get 10.244.1.10",
-        "endpoints list",
-        "identity list",
-        "nodes",
-        "metrics",
-    ] {
+    for line in ALL_COMMANDS {
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-e", "trace=bpf", "-o", "/dev/stderr"]).arg(programs::path("tracer")?);
         let output = run_in(node.space(), command.arg("-q").args(line.split(' ')))?;
-        ensure!(output.status.success(), "{line}: {}: {}", output.status, stderr(&output));
+        // Findings of `lb check` make it 7.
+        let is_fine = matches!(output.status.code(), Some(0 | 7));
+        ensure!(is_fine, "{line}: {}: {}", output.status, stderr(&output));
         check_calls(line, &stderr(&output))?;
     }
     Ok(Outcome::Passed)
 }
 
 fn check_calls(line: &str, trace: &str) -> Result<()> {
-    let opened: Vec<&str> = trace.lines().filter(|call| call.contains("BPF_OBJ_GET,")).collect();
-    ensure!(!opened.is_empty(), "{line}: nothing was opened: {trace}");
-    for call in opened {
-        ensure!(call.contains("BPF_F_RDONLY"), "{line}: {call}");
+    let mut opened = 0;
+    for call in whole_lines(trace) {
+        let Some(arguments) = call.strip_prefix("bpf(") else { continue };
+        let command = arguments.split(',').next().unwrap_or_default();
+        ensure!(READING.contains(&command), "{line}: {call}");
+        if matches!(command, "BPF_OBJ_GET" | "BPF_MAP_GET_FD_BY_ID") {
+            ensure!(call.contains("BPF_F_RDONLY"), "{line}: {call}");
+            opened += 1;
+        }
     }
-    for call in trace.lines() {
-        ensure!(!CHANGING.iter().any(|name| call.contains(&format!("({name},"))), "{line}: {call}");
-    }
+    ensure!(opened > 0, "{line}: nothing was opened: {trace}");
     Ok(())
 }

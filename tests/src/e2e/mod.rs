@@ -2,6 +2,7 @@
 //! [`ALL`]; the functions fail by an error or a panic.
 
 mod binary;
+mod capacity;
 mod changing_maps;
 mod coexistence;
 mod ct;
@@ -41,6 +42,7 @@ pub const ALL: &[&[Test]] = &[
     snapshot::TESTS,
     ct::TESTS,
     changing_maps::TESTS,
+    capacity::TESTS,
     generations::TESTS,
     doctor::TESTS,
     drops_json::TESTS,
