@@ -9,13 +9,17 @@ use rustix::mount::{MountFlags, mount};
 use serde_json::{Value, json};
 
 use super::maps::{has_bpftool, parse, run_in, stderr, tracer};
+use super::support::Scene;
+use crate::node::cast::{CLIENT, SERVER};
 use crate::node::kernel::bpf::possible_cpus;
 use crate::node::kernel::space::NodeSpace;
+use crate::node::{Generation, Node};
 use crate::runner::Outcome;
 
 crate::tests![
     raw_bytes_of_every_generation_are_read_from_a_bpffs_elsewhere: 240,
     counters_of_policy_entries_stand_in_their_own_map_since_1_18: 120,
+    policy_counters_grow_with_the_traffic: 240,
 ];
 
 const ELSEWHERE: &str = "/run/cilium/elsewhere";
@@ -35,7 +39,7 @@ struct Expected {
     rows: Vec<Value>,
 }
 
-struct Node {
+struct Recipe {
     name: &'static str,
     maps: Vec<Made>,
     expected: Vec<Expected>,
@@ -268,7 +272,7 @@ fn since_1_19(pin: &'static str) -> (Made, Expected) {
     (policy(pin, 12, &[(EGRESS_UDP, "00004081 e8030000 4d000000")]), expected("policy get 1234", rows))
 }
 
-fn nodes() -> Vec<Node> {
+fn nodes() -> Vec<Recipe> {
     let per_direction = json!({ "rx_packets": 5, "rx_bytes": 420, "tx_packets": 7, "tx_bytes": 700 });
     let together = json!({ "packets": 12, "bytes": 3456 });
     let mut with_nat = together.clone();
@@ -292,7 +296,7 @@ fn nodes() -> Vec<Node> {
         maps.extend(services);
         maps.extend(markers);
         expected.extend([ct_expected(counters), policy_rows, ipcache_rows, metrics_rows, services_rows]);
-        Node { name, maps, expected }
+        Recipe { name, maps, expected }
     };
     let tunnel = || made("cilium_tunnel_map", "hash", (20, 20), &[]);
     let later = (true, true, true, true);
@@ -442,4 +446,45 @@ fn counters_of_policy_entries_stand_in_their_own_map_since_1_18() -> Result<Outc
     let row = policy_row(&json!({ "proxy_port": 14001, "packets": 2 * cpus, "bytes": 100 * cpus }));
     read(&space, &expected("policy get 1234", json!([row])))?;
     Ok(Outcome::Passed)
+}
+
+/// Entry of client's connections to the server's port 8080, whose counters the datapath keeps where the release
+/// has them.
+fn policy_counters_grow_with_the_traffic() -> Result<Outcome> {
+    for generation in [Generation::V1_16, Generation::V1_17, Generation::V1_18, Generation::V1_19] {
+        let scene = Scene::new(Node::builder().generation(generation))?;
+        let space = scene.node.space();
+        let counted = |line: &str| -> Result<(u64, u64)> {
+            let found = parse(&tracer(space, &format!("{line} -o jsonl"))?)?;
+            let is_it = |row: &&Value| row["identity"] == CLIENT.identity && row["port"] == 8080;
+            let row = found.iter().find(is_it).with_context(|| format!("no such entry: {found:?}"))?;
+            let number = |key: &str| row[key].as_u64().with_context(|| format!("no {key}: {row}"));
+            Ok((number("packets")?, number("bytes")?))
+        };
+        let line = format!("policy get {}", SERVER.endpoint);
+        assert_eq!(counted(&line)?, (0, 0), "{generation}");
+        scene.send_case("allowed-tcp", 1)?;
+        let once = counted(&line)?;
+        // A SYN, an acknowledgement, and more; 54 bytes or more each.
+        ensure!(once.0 >= 3 && once.1 >= 54 * once.0, "{generation}: {once:?}");
+        if generation >= Generation::V1_18 {
+            assert_eq!(once, policystats(&scene.node)?, "{generation}");
+        }
+        scene.send_case("allowed-tcp", 2)?;
+        let thrice = counted(&line)?;
+        ensure!(thrice.0 >= 3 * once.0 - 2 && thrice.1 > 2 * once.1, "{generation}: {once:?}, {thrice:?}");
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Sum over CPUs under the key of the notes: endpoint, prefix length 24, identity, ingress, TCP, 8080.
+fn policystats(node: &Node) -> Result<(u64, u64)> {
+    let mut key = [0; 12];
+    key[..2].copy_from_slice(&SERVER.endpoint.to_le_bytes());
+    key[3] = 24;
+    key[4..8].copy_from_slice(&CLIENT.identity.to_le_bytes());
+    key[9..].copy_from_slice(&[6, 0x1f, 0x90]);
+    let values = node.map("cilium_policystats")?.lookup(&key)?.context("nothing was counted")?;
+    let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| values[at + byte]));
+    Ok((0..possible_cpus()).fold((0, 0), |sum, cpu| (sum.0 + number(16 * cpu), sum.1 + number(16 * cpu + 8))))
 }

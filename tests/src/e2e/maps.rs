@@ -101,8 +101,10 @@ fn figures(node: &Node) -> Result<()> {
     let names: BTreeSet<String> =
         listed.iter().filter_map(|row| row["map"].as_str().map(str::to_owned)).collect();
     assert_eq!(names, pins);
+    let used = maps_of_programs(node.space())?;
     for row in &listed {
         let pin = row["map"].as_str().context("no name")?;
+        assert_eq!(row["in_use"], used.contains(&row["id"].as_u64().context("no id")?), "{pin}");
         let shown = bpftool(node.space(), pin, &["show"])?;
         for (ours, theirs) in [
             ("id", "id"),
@@ -120,6 +122,18 @@ fn figures(node: &Node) -> Result<()> {
         }
     }
     figures_of_listings(node)
+}
+
+/// Ids of the maps that bpftool lists with some program; tail call tables and maps of maps included.
+fn maps_of_programs(space: &NodeSpace) -> Result<BTreeSet<u64>> {
+    let output = run_in(space, Command::new("bpftool").args(["-j", "prog", "show"]))?;
+    let programs: Value = serde_json::from_slice(&output.stdout).context("bpftool: no JSON")?;
+    let maps = programs
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|program| program["map_ids"].as_array().cloned().unwrap_or_default());
+    Ok(maps.filter_map(|id| id.as_u64()).collect())
 }
 
 fn figures_of_listings(node: &Node) -> Result<()> {
