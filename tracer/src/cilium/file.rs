@@ -54,6 +54,12 @@ pub fn name(id: u8, range: ReleaseRange) -> Option<FileName> {
     given.all(|(_, other)| *other == name).then_some(FileName { name, certain: range.is_exactly(*column) })
 }
 
+/// A name of the table, as the table spells it. `None`: it is not in there.
+pub fn known(name: &str) -> Option<&'static str> {
+    let mut names = FILES.iter().flat_map(|(_, names)| names.iter().copied());
+    names.find(|known| *known == name && !name.is_empty())
+}
+
 /// Whether any known release uses the id.
 pub fn is_known(id: u8) -> bool {
     FILES.iter().any(|row| row.0 == id)

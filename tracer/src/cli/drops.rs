@@ -2,13 +2,15 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tracer_common::event::{DEFAULT_SNAPLEN, MAX_SNAPLEN};
 
+use super::record::RecordPlan;
 use super::{Plan, UsageError, duration, filters};
 use crate::filter::FilterSet;
 use crate::filter::end::EndFilter;
@@ -24,6 +26,12 @@ pub struct DropsPlan {
     /// Show what is folded into counted lines otherwise.
     pub all: bool,
     pub output: OutputOptions,
+    /// Print the events.
+    pub print: bool,
+    /// Packet file for the shown events, `-` for stdout.
+    pub write: Option<PathBuf>,
+    /// Keep the shown events.
+    pub record: Option<RecordPlan>,
     pub stop: StopRule,
     /// Program and arguments to run meanwhile; tracing ends with it.
     pub command: Option<Vec<OsString>>,
@@ -69,12 +77,14 @@ pub(super) fn command() -> Command {
     Command::new("drops")
         .about("Shows every dropped packet as it happens")
         .before_help(ABOUT)
-        .args(filters::args())
-        .args(stop_args())
-        .args(output_args())
-        .args(tap_args())
-        .args([follow(), event_type()])
+        .args(stream_args())
         .after_help(EXAMPLES)
+}
+
+/// What every command that follows live drops takes.
+pub(super) fn stream_args() -> Vec<Arg> {
+    let own = stop_args().into_iter().chain(output_args()).chain(tap_args()).chain([follow(), event_type()]);
+    filters::args().chain(filters::live_args()).chain(own).collect()
 }
 
 const ABOUT: &str = "\
@@ -90,6 +100,7 @@ Examples:
   tracer drops --identity 12345 -o json | jq .flow   as JSON lines, in Hubble's shape
   tracer drops --drop-reason-desc POLICY_DENIED --to-port 8080
   tracer drops --not --port 53 --not --port 123      without DNS and NTP
+  tracer drops -n prod --write prod.pcapng           as a packet file, for tshark
   tracer drops --duration 30s -c 100                 at most 30 seconds and 100 drops
   tracer drops -- curl -m 3 http://10.96.0.10        only while a command runs";
 
@@ -116,7 +127,7 @@ fn stop_args() -> [Arg; 3] {
     .map(|arg| arg.help_heading(STOP))
 }
 
-fn output_args() -> [Arg; 8] {
+pub(super) fn output_args() -> [Arg; 9] {
     let yes = |name: &'static str, help| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     [
         Arg::new("output")
@@ -146,6 +157,11 @@ fn output_args() -> [Arg; 8] {
             .value_parser(value_parser!(bool))
             .help("Print pod and DNS names instead of addresses"),
         yes("print-node-name", "Print the node's name in text output"),
+        Arg::new("write")
+            .long("write")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("Write the packets of the shown drops as pcapng, each with a comment; - for stdout, and no text there"),
         Arg::new("ready-file")
             .long("ready-file")
             .value_name("FILE")
@@ -193,10 +209,29 @@ fn event_type() -> Arg {
 }
 
 pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
+    Ok(Plan::Drops(Box::new(stream_plan(matches)?)))
+}
+
+/// Whether events are printed: packets on stdout leave no room for them.
+pub(super) fn prints(matches: &ArgMatches, write: Option<&Path>) -> Result<bool, UsageError> {
+    let asked = matches.value_source("output") == Some(ValueSource::CommandLine);
+    match write == Some(Path::new("-")) {
+        true if asked => Err(UsageError("--write - and -o: only one of them can have stdout".to_owned())),
+        is_stdout => Ok(!is_stdout),
+    }
+}
+
+/// What the arguments of [`stream_args`] mean.
+pub(super) fn stream_plan(matches: &ArgMatches) -> Result<DropsPlan, UsageError> {
     check_type(matches)?;
+    filters::check_live(matches)?;
+    let write = matches.get_one::<PathBuf>("write").cloned();
     let filter = filters::filter_set(matches)?;
     let notes = notes(&filter);
-    Ok(Plan::Drops(Box::new(DropsPlan {
+    Ok(DropsPlan {
+        print: prints(matches, write.as_deref())?,
+        write,
+        record: None,
         filter,
         notes,
         all: matches.get_flag("all"),
@@ -211,7 +246,7 @@ pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
         snaplen: matches.get_one::<u32>("snaplen").copied().unwrap_or(DEFAULT_SNAPLEN),
         completeness: matches.get_one::<Duration>("completeness").copied(),
         ready_file: matches.get_one::<PathBuf>("ready-file").cloned(),
-    })))
+    })
 }
 
 fn check_type(matches: &ArgMatches) -> Result<(), UsageError> {
@@ -222,7 +257,7 @@ fn check_type(matches: &ArgMatches) -> Result<(), UsageError> {
     }
 }
 
-fn output_options(matches: &ArgMatches) -> OutputOptions {
+pub(super) fn output_options(matches: &ArgMatches) -> OutputOptions {
     let numeric = matches.get_flag("numeric");
     OutputOptions {
         format: matches

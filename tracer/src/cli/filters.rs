@@ -115,7 +115,6 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (&["node-label"], "node labels are known to the Kubernetes API only"),
     (&["cel-expression", "allowlist", "denylist", "print-raw-filters"], "use the filter flags"),
-    (&["last", "first", "since", "until"], "there is no past to look at: drops are shown as they happen"),
     (&["input-file"], "events come from this node's kernel, not from a file"),
     (
         &[
@@ -132,6 +131,10 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (&["field-mask", "use-default-field-masks"], "all known fields are printed"),
 ];
+
+/// Refused where drops are shown as they happen; `replay` knows them.
+const PAST: &[&str] = &["last", "first", "since", "until"];
+const NO_PAST: &str = "there is no past to look at: drops are shown as they happen; `tracer replay` has one";
 
 pub(super) const HEADING: &str = "Filters (repeated: any of them; different ones: all of them)";
 
@@ -155,8 +158,23 @@ impl Flag {
 }
 
 fn refused_args() -> impl Iterator<Item = Arg> {
-    let names = REFUSED.iter().flat_map(|(names, _)| names.iter());
-    names.map(|name| Arg::new(*name).long(*name).hide(true).action(ArgAction::Append).num_args(0..=1))
+    REFUSED.iter().flat_map(|(names, _)| names.iter()).map(|name| hidden(name))
+}
+
+fn hidden(name: &'static str) -> Arg {
+    Arg::new(name).long(name).hide(true).action(ArgAction::Append).num_args(0..=1)
+}
+
+/// Selectors of the past, to be refused by [`check_live`].
+pub(super) fn live_args() -> impl Iterator<Item = Arg> {
+    PAST.iter().map(|name| hidden(name))
+}
+
+pub(super) fn check_live(matches: &ArgMatches) -> Result<(), UsageError> {
+    match PAST.iter().find(|name| matches.indices_of(name).is_some()) {
+        Some(name) => Err(UsageError(format!("--{name} cannot work here: {NO_PAST}"))),
+        None => Ok(()),
+    }
 }
 
 /// Reads the filter flags in the order they were typed.

@@ -21,10 +21,14 @@ pub mod lb;
 pub mod listing;
 pub mod maps;
 pub mod metrics;
+pub mod moment;
 pub mod nat;
 mod nodes;
 pub mod policy;
+pub mod record;
+pub mod replay;
 mod rows;
+pub mod size;
 pub mod snapshot;
 
 use std::ffi::OsString;
@@ -46,6 +50,7 @@ use ipcache::IpcachePlan;
 use maps::MapsPlan;
 use metrics::MetricsPlan;
 use policy::PolicyPlan;
+use replay::ReplayPlan;
 use snapshot::SnapshotPlan;
 
 use crate::output::listing::ListingOptions;
@@ -75,6 +80,7 @@ pub enum Plan {
     Lb(Box<LbPlan>),
     Capacity(Box<CapacityPlan>),
     Snapshot(Box<SnapshotPlan>),
+    Replay(Box<ReplayPlan>),
     Explain(Box<ExplainPlan>),
     Doctor(Box<DoctorPlan>),
     Document(Box<Document>),
@@ -108,6 +114,8 @@ const COMMANDS: &[Entry] = &[
     Entry { command: lb::command, plan: lb::plan },
     Entry { command: snapshot::command, plan: snapshot::plan },
     Entry { command: doctor::command, plan: doctor::plan },
+    Entry { command: record::command, plan: record::plan },
+    Entry { command: replay::command, plan: replay::plan },
 ];
 
 /// The arguments mean nothing that can be done; the text is complete but for the leading `error: `.

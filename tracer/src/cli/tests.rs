@@ -262,3 +262,49 @@ fn exit_codes_are_the_documented_ones() {
     ];
     assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 4, 5, 6, 7]);
 }
+
+fn plan_of(line: &str) -> Plan {
+    try_parse(line).unwrap_or_else(|refusal| panic!("{line}: {refusal}")).plan
+}
+
+#[test]
+fn record_is_drops_into_a_directory_and_prints_only_what_it_is_told_to() {
+    let Plan::Drops(plan) = plan_of("record /tmp/r --max-size 2MiB --max-age 1h -n prod") else { panic!() };
+    let record = plan.record.unwrap();
+    assert_eq!((record.directory.to_str(), record.limits.max_bytes), (Some("/tmp/r"), 2 << 20));
+    assert_eq!((record.limits.max_age, plan.print), (Some(Duration::from_secs(3600)), false));
+    let Plan::Drops(plan) = plan_of("record /tmp/r -o json") else { panic!() };
+    assert!(plan.print);
+    assert!(refused("record /tmp/r --max-size 1k").contains("at least 1MiB"));
+    assert!(refused("record").contains("DIR"));
+}
+
+#[test]
+fn packets_on_stdout_leave_no_room_for_text() {
+    let plan = drops("drops --write a.pcapng");
+    assert_eq!((plan.print, plan.write.as_deref().and_then(|path| path.to_str())), (true, Some("a.pcapng")));
+    assert!(!drops("drops --write -").print);
+    assert!(refused("drops --write - -o json").contains("stdout"));
+}
+
+#[test]
+fn replay_selects_from_the_past_and_drops_has_none() {
+    use super::replay::Pick;
+    let Plan::Replay(plan) = plan_of("replay /tmp/r --since 10m --last 5 --pod db --not --port 53") else {
+        panic!()
+    };
+    assert_eq!(plan.since, Some(moment::Moment::Ago(Duration::from_secs(600))));
+    assert!(matches!(plan.pick, Pick::Last(count) if count.get() == 5));
+    assert!(refused("drops --since 10m").contains("tracer replay"));
+    assert!(refused("replay /tmp/r --first 1 --last 1").contains("--last"));
+    assert!(refused("replay /tmp/r --http-status 200").contains("layer 7"));
+    assert!(refused("replay").contains("DIR|FILE"));
+}
+
+#[test]
+fn a_snapshot_stands_for_the_node_and_all_its_places() {
+    let global = try_parse("ct list --snapshot a.snap").unwrap().global;
+    assert_eq!(global.snapshot.as_deref().and_then(|path| path.to_str()), Some("a.snap"));
+    assert!(refused("--snapshot a.snap --bpffs /b ct list").contains("--bpffs"));
+    assert!(refused("snapshot").contains("--output"));
+}

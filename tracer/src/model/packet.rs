@@ -125,9 +125,21 @@ pub enum TunnelKind {
     Geneve,
 }
 
+/// What captured bytes begin with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum First {
+    Ethernet,
+    Network,
+    /// Nothing that can be recognised: not decoded at all.
+    #[default]
+    Unknown,
+}
+
 /// The decoded packet. For an encapsulated one `ethernet` and `ip` are the inner ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Packet {
+    /// What the captured bytes begin with, tunnel or not.
+    pub first: First,
     pub ethernet: Option<Ethernet>,
     /// VLAN id of the outermost tag (in the packet or offloaded).
     pub vlan: Option<u16>,

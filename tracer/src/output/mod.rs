@@ -7,6 +7,7 @@
 pub mod banner;
 pub mod capacity;
 pub mod color;
+pub mod comment;
 pub mod counted;
 pub mod ct;
 mod dict;

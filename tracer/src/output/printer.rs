@@ -66,6 +66,11 @@ impl<W: Write> Printer<W> {
         }
     }
 
+    /// The node that events are printed for.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// Takes the node's view anew: the agent may have been upgraded while we run.
     pub fn set_releases(&mut self, releases: ReleaseRange) {
         self.node.releases = releases;

@@ -53,6 +53,7 @@ pub fn decode(frame: &Frame<'_>) -> Packet {
         First::Unknown => Link { truncated: frame.bytes.is_empty(), ..Link::default() },
     };
     let mut packet = Packet {
+        first: frame.first,
         ethernet: link.ethernet,
         vlan: frame.vlan_tci.map(vlan_id).or(link.vlan),
         length: frame.length,

@@ -6,14 +6,7 @@ use tracer_common::event::{self, EventHeader};
 use tracer_common::packet::{EthernetHeader, Ipv4Header, Ipv6Header, ethertype};
 use zerocopy::FromBytes;
 
-/// What the captured bytes begin with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum First {
-    Ethernet,
-    Network,
-    /// Nothing that can be recognised: not decoded at all.
-    Unknown,
-}
+pub use crate::model::packet::First;
 
 /// The decision, and whether the bytes themselves had to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

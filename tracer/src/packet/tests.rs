@@ -394,7 +394,8 @@ fn packet_forwarded_between_devices_of_both_kinds_is_recognised() {
 #[test]
 fn nothing_captured_is_truncated() {
     let packet = decode(&Frame { length: 1500, ..frame(&[]) });
-    assert_eq!(packet, Packet { length: 1500, truncated: true, ..Packet::default() });
+    let first = First::Ethernet;
+    assert_eq!(packet, Packet { first, length: 1500, truncated: true, ..Packet::default() });
 }
 
 fn any_frame(bytes: &[u8], first: u8, protocol: u16, encapsulation: u8) -> Packet {

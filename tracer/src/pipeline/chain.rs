@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::num::NonZeroU64;
+use std::time::Instant;
 
 use crate::cilium::node::NodeView;
 use crate::correlate::join::{Join, Joined};
@@ -11,11 +12,13 @@ use crate::correlate::noise;
 use crate::correlate::record::Record;
 use crate::filter::FilterSet;
 use crate::kernel::names::RunningKernel;
+use crate::model::flow::Flow;
 use crate::model::time::BootTime;
 use crate::output::lost::Lost;
 use crate::output::{Printer, is_closed_pipe};
 
 use super::files::FileNames;
+use super::sinks::Sinks;
 use super::tally::{Fate, Tally};
 
 /// What to show.
@@ -25,6 +28,8 @@ pub struct Selection {
     pub all: bool,
     /// Show no more than so many events.
     pub count: Option<NonZeroU64>,
+    /// Print the shown events.
+    pub print: bool,
 }
 
 /// Everything between the ring and the output.
@@ -43,6 +48,7 @@ pub struct Stage<W> {
     pub files: FileNames,
     pub selection: Selection,
     pub printer: Printer<W>,
+    pub sinks: Sinks,
     pub tally: Tally,
     /// Set once nothing more can or need be printed.
     pub end: Option<End>,
@@ -78,6 +84,8 @@ impl<W: Write> Chain<W> {
     pub fn finish(&mut self) {
         self.join.finish(|joined| self.stage.take(&joined));
         self.stage.flush();
+        let finished = self.stage.sinks.each(|sink| sink.finish());
+        self.stage.note_end(finished);
     }
 }
 
@@ -88,13 +96,21 @@ impl<W: Write> Stage<W> {
         let fate = self.fate(&named);
         let flow = named.flow;
         if fate == Fate::Shown {
-            let printed = self.printer.flow(&flow);
-            self.note_end(printed);
+            let shown = self.show(&flow, named.concerns);
+            self.note_end(shown);
         }
         self.tally.add(fate, flow.boot_time, flow.cilium.map(|drop| drop.reason));
         if self.selection.count.is_some_and(|count| self.tally.all.shown >= count.get()) {
             self.end.get_or_insert(End::Count);
         }
+    }
+
+    fn show(&mut self, flow: &Flow, concerns: bool) -> std::io::Result<()> {
+        if self.selection.print {
+            self.printer.flow(flow)?;
+        }
+        let concerns = concerns || !self.view.has_cilium();
+        self.sinks.each(|sink| sink.flow(flow, concerns))
     }
 
     fn fate(&self, named: &Named) -> Fate {
@@ -117,7 +133,8 @@ impl<W: Write> Stage<W> {
     /// Prints a line about lost events, unless the output has ended.
     pub fn lost(&mut self, lost: &Lost) {
         if self.end.is_none() {
-            let printed = self.printer.lost(lost);
+            let printed = if self.selection.print { self.printer.lost(lost) } else { Ok(()) };
+            let printed = printed.and_then(|()| self.sinks.each(|sink| sink.lost(lost)));
             self.note_end(printed);
         }
     }
@@ -127,12 +144,17 @@ impl<W: Write> Stage<W> {
             let flushed = self.printer.flush();
             self.note_end(flushed);
         }
+        let now = Instant::now();
+        let flushed = self.sinks.each(|sink| sink.flush(now));
+        self.note_end(flushed);
     }
 
-    fn note_end(&mut self, result: std::io::Result<()>) {
+    pub fn note_end(&mut self, result: std::io::Result<()>) {
         if let Err(error) = result {
-            let end = if is_closed_pipe(&error) { End::ClosedPipe } else { End::Failed(error) };
-            self.end.get_or_insert(end);
+            match is_closed_pipe(&error) {
+                true => drop(self.end.get_or_insert(End::ClosedPipe)),
+                false => self.end = Some(End::Failed(error)),
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use super::files::FileNames;
 use super::home;
 use super::place;
 use super::reader::{Losses, Reader};
+use super::sinks::Sinks;
 use super::stop::{Bell, Cause, Signals, first_cause, start_command};
 use super::tally::Tally;
 use crate::cilium::node::NodeView;
@@ -48,7 +49,8 @@ const WITHOUT_MESSAGES: &str = "Cilium's reasons come from the note in the packe
 
 /// Runs the command; the exit code is the caller's to return.
 pub fn run(global: &Global, plan: DropsPlan) -> Result<Exit, RunError> {
-    super::live_only(global, "drops")?;
+    let name = if plan.record.is_some() { "record" } else { "drops" };
+    super::live_only(global, name)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(follow(global, plan))
 }
@@ -205,6 +207,8 @@ fn reader(
     if plan.filter.never_here() {
         tracing::warn!("this node is `{}`: nothing matches --node-name", node.name);
     }
+    let sinks = Sinks::open(plan.record.as_ref(), plan.write.as_deref(), &node, plan.snaplen)
+        .map_err(RunError::Output)?;
     let stdout = io::stdout().as_fd().try_clone_to_owned()?;
     let mut output = plan.output;
     output.color = color::decide(global.color, &ColorEnv::from_process(), io::stdout().is_terminal());
@@ -216,7 +220,13 @@ fn reader(
             name_elsewhere: plan.all || !view.has_cilium(),
         }),
         files: FileNames { known: releases },
-        selection: Selection { filter: plan.filter, all: plan.all, count: plan.stop.count },
+        selection: Selection {
+            filter: plan.filter,
+            all: plan.all,
+            count: plan.stop.count,
+            print: plan.print,
+        },
+        sinks,
         printer: Printer::new(File::from(stdout.try_clone()?), &output, node),
         tally: Tally::default(),
         end: None,

@@ -6,6 +6,7 @@ use crate::cilium::source::Refusal;
 use crate::cli::exit::Exit;
 use crate::kernel::btf::BtfError;
 use crate::probe::ProbeError;
+use crate::record::reader::RecordingError;
 use crate::snapshot::SnapshotError;
 
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,8 @@ pub enum RunError {
     Snapshot { path: String, source: io::Error },
     #[error(transparent)]
     NoSnapshot(SnapshotError),
+    #[error(transparent)]
+    Recording(RecordingError),
     /// The arguments contradict each other.
     #[error("{0}")]
     Usage(String),
@@ -70,6 +73,7 @@ impl RunError {
             | Self::Output(_)
             | Self::Snapshot { .. }
             | Self::NoSnapshot(_)
+            | Self::Recording(_)
             | Self::Setup(_) => Exit::Failed,
         }
     }

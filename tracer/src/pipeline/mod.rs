@@ -13,6 +13,8 @@ mod home;
 pub mod maps;
 mod place;
 mod reader;
+pub mod replay;
+mod sinks;
 pub mod snapshot;
 mod stop;
 mod tally;

@@ -100,7 +100,8 @@ impl<W: Write> Reader<W> {
     /// Waits for records; false when the stream is to end.
     fn wait(&mut self, bell: &OwnedFd, upkeep: Instant) -> bool {
         let due = self.chain.join.next_expiry().map(|due| due.0.saturating_sub(boot_now().0));
-        let upkeep = upkeep.saturating_duration_since(Instant::now());
+        let sinks = self.chain.stage.sinks.due().map_or(upkeep, |due| due.min(upkeep));
+        let upkeep = sinks.saturating_duration_since(Instant::now());
         let wait = due.map_or(upkeep, |due| upkeep.min(Duration::from_nanos(due)));
         let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
         let mut sources = [
@@ -140,6 +141,8 @@ impl<W: Write> Reader<W> {
         if releases != stage.files.known {
             stage.files.known = releases;
             stage.printer.set_releases(releases);
+            let told = stage.sinks.each(|sink| sink.node(stage.printer.node()));
+            stage.note_end(told);
         }
         let events_map = stage.view.events_map();
         if events_map != self.events_map {

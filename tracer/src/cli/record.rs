@@ -1,0 +1,78 @@
+//! `tracer record`: `drops` into a recording of bounded size.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, value_parser};
+
+use super::{Plan, UsageError, drops, duration, size};
+use crate::record::Limits;
+
+/// Where to, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordPlan {
+    pub directory: PathBuf,
+    pub limits: Limits,
+}
+
+const RECORDING: &str = "Recording";
+
+const ABOUT: &str = "\
+Keeps the drops that `tracer drops` would show, with their names and packet bytes, in a directory that never grows
+beyond --max-size. Nothing is printed unless -o asks for it. `tracer replay` plays them back.";
+
+const EXAMPLES: &str = "\
+Examples:
+  tracer record /var/tmp/drops                            until stopped, at most 256 MiB
+  tracer record /var/tmp/drops --max-size 1GiB --max-age 24h
+  tracer record /var/tmp/drops -n prod -o compact         one namespace, and show it too
+  tracer replay /var/tmp/drops --since 10m";
+
+pub(super) fn command() -> Command {
+    Command::new("record")
+        .about("Keeps dropped packets with their names in files of bounded size")
+        .before_help(ABOUT)
+        .arg(
+            Arg::new("directory")
+                .value_name("DIR")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("Directory for the recording; it is made if it is not there"),
+        )
+        .args(
+            [
+                Arg::new("max-size")
+                    .long("max-size")
+                    .value_name("SIZE")
+                    .default_value("256MiB")
+                    .value_parser(size::parse)
+                    .help("Remove the oldest part before the recording grows beyond this (at least 1MiB)"),
+                Arg::new("max-age")
+                    .long("max-age")
+                    .value_name("TIME")
+                    .value_parser(duration::parse)
+                    .help("Remove what is older than this, an eighth of it more or less"),
+            ]
+            .map(|arg| arg.help_heading(RECORDING)),
+        )
+        .args(drops::stream_args())
+        .after_help(EXAMPLES)
+}
+
+/// Smaller recordings could not keep their promise.
+const MIN_BYTES: u64 = 1 << 20;
+
+pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
+    let directory = matches.get_one::<PathBuf>("directory").cloned();
+    let directory = directory.ok_or_else(|| UsageError("record: no directory given".to_owned()))?;
+    let max_bytes = matches.get_one::<u64>("max-size").copied().unwrap_or(256 << 20);
+    if max_bytes < MIN_BYTES {
+        return Err(UsageError("--max-size: at least 1MiB".to_owned()));
+    }
+    let max_age = matches.get_one::<Duration>("max-age").copied();
+    let mut plan = drops::stream_plan(matches)?;
+    plan.record = Some(RecordPlan { directory, limits: Limits { max_bytes, max_age } });
+    plan.print &= matches.value_source("output") == Some(ValueSource::CommandLine);
+    Ok(Plan::Drops(Box::new(plan)))
+}
