@@ -70,7 +70,7 @@ fn without(capabilities: &[CapabilitySet], arguments: &[&str]) -> Result<Output>
 }
 
 /// A copy of tracer that everybody may run.
-fn public_copy(scratch: &Scratch) -> Result<PathBuf> {
+pub(super) fn public_copy(scratch: &Scratch) -> Result<PathBuf> {
     let copy = scratch.path("tracer");
     fs::set_permissions(scratch.path(""), fs::Permissions::from_mode(0o755))?;
     fs::copy(programs::path("tracer")?, &copy).context("cannot copy tracer")?;

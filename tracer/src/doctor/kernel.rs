@@ -95,7 +95,8 @@ pub fn capabilities(held: &Result<Vec<(&'static str, bool)>, String>) -> Finding
         _ => format!("{}; not {}", joined(&have), joined(&miss)),
     };
     if !has("CAP_SYS_ADMIN") && !has("CAP_BPF") {
-        let fix = "run as root, or with CAP_BPF and CAP_PERFMON: nothing can be read without";
+        let fix = "run as root, or with CAP_BPF and CAP_PERFMON: no drop can be seen without them, and before Linux 5.19 \
+                   no map be read";
         return CAPABILITIES.fail(evidence, fix);
     }
     if !has("CAP_SYS_ADMIN") && !has("CAP_PERFMON") {

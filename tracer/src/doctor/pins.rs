@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tracer_common::id::MapId;
+use tracer_common::id::{EndpointId, MapId};
 
 use super::{Check, Finding, Group, joined};
 
@@ -85,6 +85,8 @@ pub struct Used {
     pub name: String,
     /// Programs that use it.
     pub programs: usize,
+    /// The one endpoint whose programs these are.
+    pub endpoint: Option<EndpointId>,
     /// Cilium pins every map of this kind.
     pub always_pinned: bool,
 }
@@ -129,8 +131,11 @@ pub fn in_use(pins: &[(String, MapId)], used: &Result<Vec<Used>, String>) -> Fin
 fn instead_of(map: &Used, pins: &[(String, MapId)], used: &[Used]) -> Option<String> {
     let is_idle = |id: MapId| !used.iter().any(|other| other.id == id);
     let is_named = |pin: &str| pin.get(..pin.len().min(KERNEL_NAME)) == Some(map.name.as_str());
-    let candidates: Vec<&(String, MapId)> =
+    let mut candidates: Vec<&(String, MapId)> =
         pins.iter().filter(|(pin, id)| is_named(pin) && is_idle(*id)).collect();
+    if let Some(endpoint) = map.endpoint {
+        candidates.retain(|(pin, _)| number_at_end(pin).is_none_or(|number| number == endpoint));
+    }
     let (id, programs) = (map.id, map.programs);
     match candidates.as_slice() {
         [] => None,
@@ -144,13 +149,18 @@ fn instead_of(map: &Used, pins: &[(String, MapId)], used: &[Used]) -> Option<Str
     }
 }
 
+/// Names of maps that belong to one endpoint end with five digits.
+fn number_at_end(pin: &str) -> Option<EndpointId> {
+    pin.rsplit_once('_').filter(|(_, digits)| digits.len() == 5)?.1.parse().ok().map(EndpointId)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Status;
     use super::*;
 
     fn used(id: u32, name: &str, always_pinned: bool) -> Used {
-        Used { id: MapId(id), name: name.to_owned(), programs: 2, always_pinned }
+        Used { id: MapId(id), name: name.to_owned(), programs: 2, endpoint: None, always_pinned }
     }
 
     fn pin(name: &str, id: u32) -> (String, MapId) {
@@ -172,6 +182,18 @@ mod tests {
         let maps = vec![used(77, "cilium_policy_0", true), used(6, "cilium_policy_0", true)];
         let finding = in_use(&pins, &Ok(maps));
         assert_eq!(finding.evidence, "`cilium_policy_01001` is map 90, but 2 programs use map 77 instead");
+    }
+
+    /// The host's policy map is idle where there is no host firewall.
+    #[test]
+    fn the_endpoint_of_the_programs_tells_which_of_several_idle_pins_is_meant() {
+        let pins = [pin("cilium_policy_01000", 80), pin("cilium_policy_01001", 90)];
+        let mut map = used(77, "cilium_policy_0", true);
+        let evidence = |map: &Used| in_use(&pins, &Ok(vec![map.clone()])).evidence;
+        let either = "one of cilium_policy_01000, cilium_policy_01001 is not map 77, which 2 programs use";
+        assert_eq!(evidence(&map), either);
+        map.endpoint = Some(EndpointId(1001));
+        assert_eq!(evidence(&map), "`cilium_policy_01001` is map 90, but 2 programs use map 77 instead");
     }
 
     #[test]

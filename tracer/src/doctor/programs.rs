@@ -17,6 +17,8 @@ pub struct Device {
     /// Packets that come into the node there: tc and tcx ingress, netkit peer.
     pub ingress: Result<Vec<String>, String>,
     pub egress: Result<Vec<String>, String>,
+    /// Ids of those programs, as far as they can be told.
+    pub programs: Vec<u32>,
 }
 
 /// The devices of the node, or why they cannot be seen.
@@ -160,6 +162,7 @@ mod tests {
             name: name.to_owned(),
             ingress: texts(ingress),
             egress: texts(egress),
+            programs: Vec::new(),
         }
     }
 

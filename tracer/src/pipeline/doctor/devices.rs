@@ -74,15 +74,17 @@ fn scan(wanted: &[IfIndex]) -> io::Result<Option<Network>> {
 
 fn device(netlink: &Netlink, link: &Link) -> Device {
     let is_netkit = link.kind == "netkit";
-    let at = |direction, tcx, netkit| {
+    let mut ids = Vec::new();
+    let mut at = |direction, tcx, netkit| {
         let points: &[Point] = if is_netkit { &[tcx, netkit] } else { &[tcx] };
-        programs(netlink, link.ifindex, direction, points)
+        programs(netlink, link.ifindex, direction, points, &mut ids)
     };
     Device {
         ifindex: link.ifindex,
         name: link.name.clone(),
         ingress: at(Direction::Ingress, Point::TcxIngress, Point::NetkitPeer),
         egress: at(Direction::Egress, Point::TcxEgress, Point::NetkitPrimary),
+        programs: ids,
     }
 }
 
@@ -93,12 +95,17 @@ fn programs(
     ifindex: IfIndex,
     direction: Direction,
     points: &[Point],
+    ids: &mut Vec<u32>,
 ) -> Result<Vec<String>, String> {
     let filters = netlink.filters(ifindex, direction).map_err(|error| error.to_string())?;
+    ids.extend(filters.iter().filter_map(|filter| filter.program));
     let mut names: Vec<String> = filters.into_iter().map(|filter| filter.name).collect();
     for point in points {
         match programs_at(ifindex, *point) {
-            Ok(ids) => names.extend(ids.into_iter().map(program_name)),
+            Ok(found) => {
+                names.extend(found.iter().map(|id| program_name(*id)));
+                ids.extend(found);
+            }
             Err(error) if names.is_empty() => return Err(error.to_string()),
             Err(_) => {}
         }

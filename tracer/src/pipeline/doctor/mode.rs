@@ -52,6 +52,6 @@ fn services(node: &Node, loaded: &Loaded) -> Result<Services, String> {
         cluster_ip: kinds.remove(CLUSTER_IP).unwrap_or_default(),
         others: kinds.into_iter().collect(),
         nodeport_maps: pair(4) || pair(6),
-        socket_programs: loaded.0.as_ref().ok().map(|programs| programs.iter().any(is_socket_program)),
+        socket_programs: loaded.0.as_ref().ok().map(|programs| programs.values().any(is_socket_program)),
     })
 }

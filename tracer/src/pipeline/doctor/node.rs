@@ -115,6 +115,12 @@ impl Node {
         }
     }
 
+    /// The endpoint behind a device.
+    pub fn endpoint_at(&self, ifindex: IfIndex) -> Option<EndpointId> {
+        let mut entries = self.view.lxc_entries().iter().filter(|entry| !entry.is_host());
+        Some(entries.find(|entry| IfIndex(entry.ifindex) == ifindex)?.id)
+    }
+
     /// Devices of the node that Cilium loaded programs for.
     pub fn netdevs(&self) -> Vec<IfIndex> {
         netdevs(&self.pins)

@@ -1,10 +1,10 @@
 //! Facts of the pins, and of the programs that use their maps.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::os::fd::AsFd as _;
 
-use tracer_common::id::MapId;
+use tracer_common::id::{EndpointId, MapId};
 
 use super::node::Node;
 use crate::cilium::catalogue::{self, Recognized};
@@ -13,8 +13,8 @@ use crate::doctor::Finding;
 use crate::doctor::pins::{self, Opening, Used};
 use crate::kernel::bpf::{self, ProgramInfo, ReadOnlyMap};
 
-/// Every loaded program; the error is why they cannot be listed.
-pub(super) struct Loaded(pub Result<Vec<ProgramInfo>, String>);
+/// Every loaded program by its id; the error is why they cannot be listed.
+pub(super) struct Loaded(pub Result<BTreeMap<u32, ProgramInfo>, String>);
 
 impl Loaded {
     pub fn read() -> Self {
@@ -22,12 +22,13 @@ impl Loaded {
     }
 }
 
-fn programs() -> io::Result<Vec<ProgramInfo>> {
-    let mut programs = Vec::new();
+fn programs() -> io::Result<BTreeMap<u32, ProgramInfo>> {
+    let mut programs = BTreeMap::new();
     for id in bpf::program_ids() {
+        let id = id?;
         // A program that is gone by now uses nothing.
-        let Ok(program) = bpf::open_program(id?) else { continue };
-        programs.extend(bpf::program_info(program.as_fd()));
+        let info = bpf::open_program(id).and_then(|program| bpf::program_info(program.as_fd()));
+        programs.extend(info.ok().map(|info| (id, info)));
     }
     Ok(programs)
 }
@@ -46,7 +47,7 @@ pub(super) fn look(node: &Node, loaded: &Loaded) -> Vec<Finding> {
         return findings;
     }
     findings.push(layout(node));
-    let used = loaded.0.as_ref().map(|programs| used(programs, &ids)).map_err(Clone::clone);
+    let used = loaded.0.as_ref().map(|programs| used(node, programs, &ids)).map_err(Clone::clone);
     findings.push(pins::in_use(&ids, &used));
     findings
 }
@@ -72,23 +73,46 @@ fn layout(node: &Node) -> Finding {
 }
 
 /// Maps of Cilium that the programs of this node use: of every program that uses one of the pinned maps.
-fn used(programs: &[ProgramInfo], pins: &[(String, MapId)]) -> Vec<Used> {
+fn used(node: &Node, programs: &BTreeMap<u32, ProgramInfo>, pins: &[(String, MapId)]) -> Vec<Used> {
     let pinned: HashSet<MapId> = pins.iter().map(|(_, id)| *id).collect();
-    let mut users: HashMap<MapId, usize> = HashMap::new();
-    for program in programs.iter().filter(|program| program.maps.iter().any(|id| pinned.contains(id))) {
-        for id in program.maps.iter().collect::<HashSet<_>>() {
-            *users.entry(*id).or_default() += 1;
+    let endpoints = endpoints_by_program(node);
+    let mut users: BTreeMap<MapId, BTreeSet<u32>> = BTreeMap::new();
+    for (program, info) in programs {
+        if info.maps.iter().any(|id| pinned.contains(id)) {
+            for id in &info.maps {
+                users.entry(*id).or_default().insert(*program);
+            }
         }
     }
-    let mut used: Vec<Used> = users.into_iter().filter_map(|(id, programs)| describe(id, programs)).collect();
-    used.sort_by_key(|map| map.id);
-    used
+    let describe = |(id, programs): (MapId, BTreeSet<u32>)| describe(id, &programs, &endpoints);
+    users.into_iter().filter_map(describe).collect()
+}
+
+/// The programs on devices of endpoints.
+fn endpoints_by_program(node: &Node) -> HashMap<u32, EndpointId> {
+    let mut found = HashMap::new();
+    for device in node.network.devices.iter().flatten() {
+        let Some(endpoint) = node.endpoint_at(device.ifindex) else { continue };
+        found.extend(device.programs.iter().map(|program| (*program, endpoint)));
+    }
+    found
 }
 
 /// `None`: gone, not Cilium's, or a program array, which is replaced with every program.
-fn describe(id: MapId, programs: usize) -> Option<Used> {
+fn describe(id: MapId, programs: &BTreeSet<u32>, endpoints: &HashMap<u32, EndpointId>) -> Option<Used> {
     let info = ReadOnlyMap::open_id(id).and_then(|map| map.info()).ok()?;
     let kind = MapType(info.map_type);
-    let is_cilium = info.name.starts_with("cilium_") && kind != MapType::PROG_ARRAY;
-    is_cilium.then(|| Used { id, name: info.name, programs, always_pinned: kind.is_counted() })
+    if !info.name.starts_with("cilium_") || kind == MapType::PROG_ARRAY {
+        return None;
+    }
+    let mut owners: Vec<EndpointId> =
+        programs.iter().filter_map(|program| endpoints.get(program).copied()).collect();
+    owners.dedup();
+    Some(Used {
+        id,
+        name: info.name,
+        programs: programs.len(),
+        endpoint: if let [owner] = owners.as_slice() { Some(*owner) } else { None },
+        always_pinned: kind.is_counted(),
+    })
 }
