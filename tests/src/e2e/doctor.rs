@@ -322,8 +322,20 @@ fn for_nobody(node: &Node) -> Result<()> {
         fs::set_permissions(GLOBALS, fs::Permissions::from_mode(0o755))?;
         Ok(fs::set_permissions("/sys/fs/bpf", fs::Permissions::from_mode(0o755))?)
     })?;
-    let output =
-        run_in(node.space(), Command::new(copy).args(["doctor", "-o", "json"]).uid(NOBODY).gid(NOBODY))?;
+    // A command changes its user before it can enter namespaces, so the thread enters them.
+    let output = std::thread::scope(|scope| {
+        let run = || {
+            node.space().enter()?;
+            let mut command = Command::new(copy);
+            command
+                .args(["doctor", "-o", "json"])
+                .uid(NOBODY)
+                .gid(NOBODY)
+                .output()
+                .context("cannot run tracer")
+        };
+        scope.spawn(run).join().expect("the thread does not panic")
+    })?;
     let report = Report::of(&output)?;
     report.expect("pins.readable", "unknown", &["permission denied for 59 of 59"])?;
     report.expect("agent.heartbeat", "unknown", &["Permission denied"])?;

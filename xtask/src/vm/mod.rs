@@ -88,6 +88,11 @@ const KERNEL_TESTS: &[&str] = &[
     "drops_taps::messages_by_fentry_and_by_kprobe",
     "drops_taps::xdp_drops_are_shown_or_known_to_be_missing",
     "drops_no_cilium::",
+    "doctor::a_missing_program_is_found_on_its_device",
+    "doctor::missing_programs_are_found_with_tcx_too",
+    "doctor::a_pin_that_is_not_the_map_in_use_is_named",
+    "doctor::without_rights_it_says_what_it_can",
+    "doctor::no_cilium_is_no_failure",
     "drops_accounting::a_flood_is_accounted_for_to_the_packet",
     "coexistence::a_killed_tracer_leaves_nothing_behind",
 ];
