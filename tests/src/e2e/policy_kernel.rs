@@ -5,9 +5,11 @@ mod by_hand;
 mod packets;
 mod random;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 use tracer::cilium::pins::{PolicyPin, policy_pins};
 use tracer::cilium::policy::{self, Tally};
 use tracer::cilium::release::{Release, ReleaseRange};
@@ -22,6 +24,7 @@ use tracer_common::id::{Identity, MapId};
 use self::by_hand::{Answer, Asked, Choice};
 use self::packets::{Kind, Packet};
 use self::random::Random;
+use super::real_node;
 use crate::node::cast::{CLIENT, DNS, Pod, SERVER};
 use crate::node::encode::{PolicyEntry, auth_entry};
 use crate::node::generation::PolicyForm;
@@ -31,6 +34,7 @@ use crate::runner::Outcome;
 
 crate::tests![
     evaluator_and_kernel_agree_on_100_000_look_ups_a_generation: 120,
+    evaluator_and_kernel_agree_on_the_recorded_policies,
     evaluator_and_datapath_agree_on_1_000_policies_a_generation: 240,
 ];
 
@@ -172,8 +176,10 @@ fn evaluator_and_kernel_agree_on_100_000_look_ups_a_generation() -> Result<Outco
             let (table, values) = table(&map, edition.release)?;
             let table = table.with_cluster(Cluster { id: CLUSTER, identity_bits: 16 });
             for _ in 0..LOOK_UPS {
-                compare(&mut random, edition, &map, &table, &values, &mut seen)
+                let asked = random_question(&mut random);
+                let answer = compare(&asked, edition.choice, &map, (&table, &values))
                     .with_context(|| format!("seed {}, release 1.{}", random.seed, edition.release))?;
+                seen.add(&answer);
             }
         }
         seen.check(edition)?;
@@ -181,7 +187,7 @@ fn evaluator_and_kernel_agree_on_100_000_look_ups_a_generation() -> Result<Outco
     Ok(Outcome::Passed)
 }
 
-fn filled(random: &mut Random, edition: &Edition) -> Result<Map> {
+fn empty(edition: &Edition) -> Result<Map> {
     let spec = MapSpec {
         pin: edition.pin.to_owned(),
         map_type: MapType::LpmTrie,
@@ -190,7 +196,11 @@ fn filled(random: &mut Random, edition: &Edition) -> Result<Map> {
         max_entries: 16384,
         flags: BPF_F_NO_PREALLOC,
     };
-    let map = Map::create(spec, None).context("cannot make a policy map")?;
+    Map::create(spec, None).context("cannot make a policy map")
+}
+
+fn filled(random: &mut Random, edition: &Edition) -> Result<Map> {
+    let map = empty(edition)?;
     for _ in 0..random.below(120) {
         let entry = entry(random, &IDENTITIES, edition);
         map.update(&entry.key(), &entry.value(edition.form)).context("cannot write a policy entry")?;
@@ -208,6 +218,13 @@ struct Seen {
 }
 
 impl Seen {
+    fn add(&mut self, answer: &Answer) {
+        self.look_ups += 1;
+        *self.match_types.entry(answer.match_type).or_default() += 1;
+        *self.drops.entry(answer.drop).or_default() += 1;
+        self.redirects += u32::from(answer.drop == 0 && answer.proxy_port != 0);
+    }
+
     fn check(&self, edition: &Edition) -> Result<()> {
         let Self { look_ups, match_types, drops, redirects } = self;
         let release = edition.release;
@@ -226,15 +243,8 @@ impl Seen {
     }
 }
 
-fn compare(
-    random: &mut Random,
-    edition: &Edition,
-    map: &Map,
-    table: &Table,
-    values: &Values,
-    seen: &mut Seen,
-) -> Result<()> {
-    let asked = Asked {
+fn random_question(random: &mut Random) -> Asked {
+    Asked {
         egress: random.chance(2),
         remote: random.pick(&IDENTITIES),
         protocol: random.pick(&[1, 6, 6, 17, 17, 132, 47]),
@@ -242,7 +252,11 @@ fn compare(
         fragment: random.chance(20),
         authenticated: random.pick(&[Ok(()), Err(189), Err(197)]),
         cluster: CLUSTER,
-    };
+    }
+}
+
+/// Asks both, who must agree.
+fn compare(asked: &Asked, choice: Choice, map: &Map, (table, values): (&Table, &Values)) -> Result<Answer> {
     let direction = if asked.egress { Direction::Egress } else { Direction::Ingress };
     let query = Query {
         fragment: asked.fragment,
@@ -253,17 +267,12 @@ fn compare(
         },
         ..Query::new(direction, Identity(asked.remote), asked.protocol, asked.port)
     };
-    let kernel = asked.answer(map, edition.choice)?;
-    let decision = decide(table, &query);
-    let own = answer(&decision, values)?;
+    let kernel = asked.answer(map, choice)?;
+    let own = answer(&decide(table, &query), values)?;
     if own != kernel {
         bail!("{asked:?}: kernel {kernel:?}, evaluator {own:?}\n{:#?}", evaluate(table, &query));
     }
-    seen.look_ups += 1;
-    *seen.match_types.entry(kernel.match_type).or_default() += 1;
-    *seen.drops.entry(kernel.drop).or_default() += 1;
-    seen.redirects += u32::from(kernel.drop == 0 && kernel.proxy_port != 0);
-    Ok(())
+    Ok(kernel)
 }
 
 /// What the evaluator says, in the terms of the datapath.
@@ -286,6 +295,81 @@ fn answer(decision: &Decision, values: &Values) -> Result<Answer> {
         cookie: decision.cookie,
         value,
     })
+}
+
+/// What a real agent wrote: ports, ranges, ICMP types, CIDRs, denies, a redirect, an authentication. The kernel is
+/// asked about every identity of the node by every port that some entry is for, and those beside it.
+fn evaluator_and_kernel_agree_on_the_recorded_policies() -> Result<Outcome> {
+    /// The recorded release writes entries as 1.16 does.
+    const EDITION: &Edition = &EDITIONS[1];
+    let Some(recording) = real_node::recording() else {
+        return Ok(Outcome::NotPossible(format!(
+            "no recorded node: set {} to its folder",
+            real_node::VARIABLE
+        )));
+    };
+    let recorded = |name: &str| recorded_entries(&recording.join("maps").join(name));
+    let mut identities = BTreeSet::from([0, 1, 2, 9, 10, 0x0100_0fff]);
+    for (_, value) in recorded("cilium_ipcache.jsonl")? {
+        identities.insert(word_at(&value, 0)?);
+    }
+    let mut seen = Seen::default();
+    for endpoint in ["00260", "00601", "01741", "02148", "04023"] {
+        let entries = recorded(&format!("cilium_policy_{endpoint}.jsonl"))?;
+        ensure!(!entries.is_empty(), "no entries of endpoint {endpoint}");
+        let map = empty(EDITION)?;
+        let mut ports = BTreeSet::from([0, 1, u16::MAX]);
+        for (key, value) in &entries {
+            map.update(key, value)?;
+            let length = word_at(key, 0)?;
+            let first = u16::from_be_bytes([key[10], key[11]]);
+            let last = first | u16::MAX.checked_shr(length.saturating_sub(48)).unwrap_or(0);
+            ports.extend([first.wrapping_sub(1), first, last, last.wrapping_add(1)]);
+        }
+        let (table, values) = table(&map, EDITION.release)?;
+        ensure!(table.entries().len() == entries.len(), "endpoint {endpoint}: entries are missing");
+        for (&remote, &port) in identities.iter().flat_map(|id| ports.iter().map(move |port| (id, port))) {
+            for (egress, protocol) in [1, 6, 17, 58, 132].into_iter().flat_map(|p| [(false, p), (true, p)]) {
+                let asked = Asked {
+                    egress,
+                    remote,
+                    protocol,
+                    port,
+                    fragment: false,
+                    authenticated: Err(189),
+                    cluster: CLUSTER,
+                };
+                let answer = compare(&asked, EDITION.choice, &map, (&table, &values))
+                    .with_context(|| format!("endpoint {endpoint}"))?;
+                seen.add(&answer);
+            }
+        }
+    }
+    println!("{} look-ups, {:?}, {:?}", seen.look_ups, seen.match_types, seen.drops);
+    for reason in [0, 133, 181, 189] {
+        ensure!(seen.drops.contains_key(&reason), "no outcome {reason} in the recording");
+    }
+    ensure!(seen.redirects > 0, "no redirect in the recording");
+    Ok(Outcome::Passed)
+}
+
+fn word_at(bytes: &[u8], at: usize) -> Result<u32> {
+    Ok(u32::from_ne_bytes(bytes.get(at..at + 4).context("too short")?.try_into()?))
+}
+
+/// Keys and values: a line each, `{"key": "hex", "value": "hex"}`.
+fn recorded_entries(path: &Path) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let bytes = |row: &Value, name: &str| -> Result<Vec<u8>> {
+        let digits = row[name].as_str().with_context(|| format!("no {name}"))?;
+        let pairs = (0..digits.len()).step_by(2).map(|at| digits.get(at..at + 2).context("odd"));
+        pairs.map(|pair| Ok(u8::from_str_radix(pair?, 16)?)).collect()
+    };
+    let entry = |line: &str| {
+        let row: Value = serde_json::from_str(line)?;
+        Ok((bytes(&row, "key")?, bytes(&row, "value")?))
+    };
+    text.lines().map(entry).collect()
 }
 
 /// Policies a generation; each decides over a new connection and, if it comes about, two packets more.

@@ -4,6 +4,7 @@ use super::{Query, entry, query, table, traffic};
 use crate::model::policy::{Direction, Order};
 use crate::policy::advice::{NearMiss, missing, near_misses};
 use crate::policy::evaluate::evaluate;
+use crate::policy::gate::{Facts, Place, Settings, judge};
 
 #[test]
 fn the_narrowest_entry_is_missing() {
@@ -95,4 +96,23 @@ fn every_deny_in_the_way_is_told_the_winner_first() {
 #[test]
 fn nothing_nearly_fits_what_passes() {
     assert!(near(Order::DenyFirst, &["5000 tcp:80", "5000 tcp:81"], "5000 tcp:80").is_empty());
+}
+
+/// 170, 203 and 202 are fixed rules: no entry is missing and none is in the way.
+#[test]
+fn fixed_rules_miss_no_entry_as_in_3_10() {
+    let packet = query("5000 udp:8472 out");
+    let facts = Facts::new(packet.direction, packet.identity, packet.protocol, packet.port);
+    let settings = Settings { tunnel_port: Some(8472), ..Settings::default() };
+    let missing_program = Facts { is_program_missing: true, ..facts };
+    let host = Place::Host { is_host: true, is_masqueraded: false };
+    let table = table(Order::DenyFirst, &["5000 tcp out", "0 any deny out"]);
+    for (facts, expected) in
+        [(facts, 170), (missing_program, 203), (Facts { place: host, ..missing_program }, 202)]
+    {
+        let decision = judge(&table, &facts, &settings);
+        assert_eq!(decision.reason.map(|reason| reason.0), Some(expected));
+        assert_eq!(missing(&packet, &decision), None);
+        assert!(near_misses(&table, &packet, &decision).is_empty());
+    }
 }

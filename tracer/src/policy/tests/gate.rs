@@ -328,7 +328,6 @@ fn fragments() {
             settings: UNTRACKED,
             expected: "denied 157",
             step: "fragment-sent",
-            ..PLAIN
         },
         Case {
             rule: "3.8 egress, tracking off: before CT",
@@ -346,7 +345,6 @@ fn fragments() {
             settings: UNTRACKED,
             expected: "denied 157",
             step: "fragment-port",
-            ..PLAIN
         },
         Case {
             rule: "3.8 ingress, tracking off: nobody asks for the first one",
