@@ -162,6 +162,9 @@ fn a_listed_connection_is_found_again() -> Result<Outcome> {
                 assert!(found.iter().any(|other| is_it(&other)), "{line}: {row} not in {found:?}");
             }
         }
+        // Other connections of these two have companions.
+        let other = tracer(space, &with_state(state, "ct get 10.15.0.11:1 10.15.0.12:1 -o jsonl"))?;
+        assert_eq!((other.status.code(), stdout(&other).as_str()), (Some(7), ""), "{}", stderr(&other));
         let nothing = tracer(space, "ct get 192.0.2.1:1 192.0.2.2:2")?;
         assert_eq!((nothing.status.code(), stdout(&nothing).contains("192.0.2.1")), (Some(7), false));
         Ok(())

@@ -155,7 +155,7 @@ fn endpoint_map_as_listed() -> Result<Outcome> {
         let text = |entry: &tracer::cilium::lxc::LxcEntry| match entry.is_host() {
             true => "(localhost)".to_owned(),
             false => format!(
-                "id={:<5} sec_id={:<5} flags={:#06x} ifindex={:<3} mac={} nodemac={}",
+                "id={:<5} sec_id={:<5} flags=0x{:04X} ifindex={:<3} mac={} nodemac={}",
                 entry.id.0,
                 entry.identity.0,
                 entry.flags,

@@ -152,7 +152,13 @@ impl Row for CtRow<'_> {
         let (entry, common) = (self.entry, &self.entry.common);
         match column {
             0 => protocol::write(out, entry.protocol),
-            1 => value::word(out, entry.kind.name()),
+            1 => {
+                value::word(out, entry.kind.name());
+                // Two of them differ in nothing else that is shown.
+                if entry.kind == Kind::Related {
+                    value::word(out, if entry.is_in { "-in" } else { "-out" });
+                }
+            }
             2 => value::socket(out, entry.source()),
             3 => value::socket(out, entry.destination()),
             4 => value::word(out, entry.state().name()),

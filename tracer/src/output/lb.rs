@@ -118,6 +118,9 @@ fn separated<T>(
 impl FrontendRow<'_> {
     fn settings(&self, out: &mut Vec<u8>) {
         let start = out.len();
+        if self.frontend.scope != 0 {
+            let _ = write!(out, "scope={} ", scope(self.frontend));
+        }
         if let Some(seconds) = self.slot.affinity_seconds() {
             let _ = write!(out, "affinity={seconds}s ");
         }

@@ -146,7 +146,7 @@ fn vendor_words(entry: &LxcEntry, out: &mut Vec<u8>) {
     // Writing to a Vec cannot fail.
     let _ = write!(
         out,
-        "id={:<5} sec_id={:<5} flags={:#06x} ifindex={:<3} mac=",
+        "id={:<5} sec_id={:<5} flags=0x{:04X} ifindex={:<3} mac=",
         entry.id.0, entry.identity.0, entry.flags, entry.ifindex
     );
     mac(out, entry.mac, true);

@@ -1,8 +1,11 @@
 //! `tracer ct list` and `tracer ct get`.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
+
+use tracer_common::cilium::tuple::flag;
 
 use super::facts::{self, Facts};
 use super::selection::Selection;
@@ -36,6 +39,7 @@ pub fn list(global: &Global, plan: &ListPlan) -> Result<Exit, RunError> {
         time_diff: plan.time_diff,
         unclear: 0,
         undecoded: 0,
+        shown: 0,
     };
     for table in &tables {
         if shower.walk(&mut maps, table, &selection).is_break() {
@@ -57,6 +61,7 @@ struct Shower<'a, W: Write> {
     unclear: u64,
     /// Of the map at hand.
     undecoded: u64,
+    shown: u64,
 }
 
 impl<W: Write> Shower<'_, W> {
@@ -97,6 +102,7 @@ impl<W: Write> Shower<'_, W> {
 
     fn show(&mut self, table: &CtTable, entry: &CtEntry) -> ControlFlow<()> {
         self.unclear += u64::from(entry.counters == Counters::Unclear);
+        self.shown += 1;
         let row = CtRow {
             map: &table.open.name,
             entry,
@@ -109,6 +115,7 @@ impl<W: Write> Shower<'_, W> {
     }
 
     fn raw(&mut self, table: &CtTable, key: &[u8], value: &[u8]) -> ControlFlow<()> {
+        self.shown += 1;
         self.listing.raw(&RawEntry { map: &table.open.name, key, value })
     }
 
@@ -139,37 +146,52 @@ pub fn get(global: &Global, plan: &GetPlan) -> Result<Exit, RunError> {
         time_diff: false,
         unclear: 0,
         undecoded: 0,
+        shown: 0,
     };
-    let mut seen = Vec::new();
-    for key in possible_keys(plan) {
-        for table in tables.iter().filter(|table| table.map.tcp == key.0 && table.is_known) {
-            if table.map.key_size as usize != key.1.len() || seen.contains(&(&table.open.name, key.1.clone()))
-            {
-                continue;
-            }
-            seen.push((&table.open.name, key.1.clone()));
-            look_up(&mut maps, table, &key.1, &mut shower);
-        }
+    let (own, companions) = possible_keys(plan);
+    look_up_all(&mut maps, &tables, &own, &mut shower);
+    // Companions are those of all connections of the two addresses: alone they say nothing of this one.
+    if shower.shown > 0 {
+        look_up_all(&mut maps, &tables, &companions, &mut shower);
     }
     let undecoded = std::mem::take(&mut shower.undecoded);
-    let found = shower.finish(&mut maps)?;
     maps.report.undecoded("connection tracking", undecoded);
-    match (maps.exit(), found) {
-        (Exit::Done, 0) => {
+    match (maps.exit(), shower.shown) {
+        // Nothing on stdout, but for the empty list that readers of JSON wait for.
+        (exit, 0) => {
+            if !plan.listing.format.is_text() {
+                shower.finish(&mut maps)?;
+            }
             tracing::warn!("no entry for this connection");
-            Ok(Exit::ConditionNotMet)
+            Ok(if exit == Exit::Done { Exit::ConditionNotMet } else { exit })
         }
-        (exit, _) => Ok(exit),
+        _ => {
+            shower.finish(&mut maps)?;
+            Ok(maps.exit())
+        }
     }
 }
 
-/// All keys under which the connection may be, whoever began it.
-fn possible_keys(plan: &GetPlan) -> Vec<(bool, Vec<u8>)> {
+/// A key, and whether it is in a map of TCP.
+type MapKey = (bool, Vec<u8>);
+
+/// All keys under which the connection may be, whoever began it; then those of its companions for ICMP errors.
+fn possible_keys(plan: &GetPlan) -> (Vec<MapKey>, Vec<MapKey>) {
     let protocols = if plan.protocols.is_empty() { &WITH_PORTS } else { plan.protocols.as_slice() };
     let orders: [(SocketAddr, SocketAddr); 2] =
         [(plan.source, plan.destination), (plan.destination, plan.source)];
     let all = orders.iter().flat_map(|(a, b)| protocols.iter().filter_map(|p| ct::keys(*a, *b, *p)));
-    all.flatten().collect()
+    let unique: BTreeSet<MapKey> = all.flatten().collect();
+    unique.into_iter().partition(|(_, key)| key.last().is_some_and(|flags| flags & flag::RELATED == 0))
+}
+
+fn look_up_all<W: Write>(maps: &mut Maps, tables: &[CtTable], keys: &[MapKey], shower: &mut Shower<'_, W>) {
+    for (tcp, key) in keys {
+        let fits = |table: &&CtTable| {
+            table.is_known && table.map.tcp == *tcp && table.map.key_size as usize == key.len()
+        };
+        tables.iter().filter(fits).for_each(|table| look_up(maps, table, key, shower));
+    }
 }
 
 fn look_up<W: Write>(maps: &mut Maps, table: &CtTable, key: &[u8], shower: &mut Shower<'_, W>) {
