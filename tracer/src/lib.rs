@@ -21,3 +21,4 @@ pub mod probe;
 pub mod record;
 pub mod schema;
 pub mod snapshot;
+pub mod why;

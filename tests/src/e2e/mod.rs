@@ -26,6 +26,8 @@ mod pretend_node;
 mod real_node;
 mod snapshot;
 mod support;
+mod why;
+mod why_real;
 
 use crate::runner::Test;
 
@@ -38,6 +40,8 @@ pub const ALL: &[&[Test]] = &[
     pretend_node::TESTS,
     policy_kernel::TESTS,
     real_node::TESTS,
+    why::TESTS,
+    why_real::TESTS,
     maps::TESTS,
     snapshot::TESTS,
     ct::TESTS,

@@ -21,6 +21,7 @@ use super::release::{Evidence, Judgement, judge};
 use super::source::NodeSource;
 use super::state::config::AgentConfig;
 use super::state::directory::StateDir;
+use super::state::endpoint::EndpointState;
 use super::state::file::{LiveFiles, Problem, StateFiles};
 use super::table::Walk;
 use super::when::When;
@@ -376,6 +377,17 @@ impl NodeView {
     /// Addresses of this node's endpoints.
     pub fn endpoint_ips(&self) -> impl Iterator<Item = IpAddr> {
         self.endpoints.ips()
+    }
+
+    /// What the agent wrote about an endpoint.
+    pub fn endpoint_state(&self, id: EndpointId) -> Option<&Arc<EndpointState>> {
+        self.state.as_ref()?.endpoint(id)
+    }
+
+    /// Node-local identities (CIDR, FQDN) with their labels.
+    pub fn local_identities(&self) -> impl Iterator<Item = (Identity, &Arc<Labels>)> {
+        let known = self.state.as_ref().map(StateDir::local_identities);
+        known.into_iter().flatten().map(|(identity, labels)| (*identity, labels))
     }
 
     /// The pinned ipcache, for listings.

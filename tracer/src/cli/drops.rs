@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tracer_common::event::{DEFAULT_SNAPLEN, MAX_SNAPLEN};
 
 use super::record::RecordPlan;
-use super::{Plan, UsageError, duration, filters};
+use super::{Plan, UsageError, duration, filters, listing};
 use crate::filter::FilterSet;
 use crate::filter::end::EndFilter;
 use crate::model::flow::Verdict;
@@ -25,6 +25,8 @@ pub struct DropsPlan {
     pub filter: FilterSet,
     /// Show what is folded into counted lines otherwise.
     pub all: bool,
+    /// Ask the policy behind each drop.
+    pub why: bool,
     pub output: OutputOptions,
     /// Print the events.
     pub print: bool,
@@ -83,7 +85,11 @@ pub(super) fn command() -> Command {
 
 /// What every command that follows live drops takes.
 pub(super) fn stream_args() -> Vec<Arg> {
-    let own = stop_args().into_iter().chain(output_args()).chain(tap_args()).chain([follow(), event_type()]);
+    let own = stop_args().into_iter().chain(output_args()).chain(tap_args()).chain([
+        why_arg(),
+        follow(),
+        event_type(),
+    ]);
     filters::args().chain(filters::live_args()).chain(own).collect()
 }
 
@@ -199,6 +205,11 @@ fn tap_args() -> [Arg; 4] {
     .map(|arg| arg.help_heading(TAPS))
 }
 
+fn why_arg() -> Arg {
+    listing::switch("why", "Add the policy entry that dropped it, or the missing one (compact, dict, json)")
+        .help_heading(OUTPUT)
+}
+
 /// `drops` always follows; scripts made for Hubble say so.
 fn follow() -> Arg {
     Arg::new("follow").short('f').long("follow").action(ArgAction::SetTrue).hide(true)
@@ -226,6 +237,8 @@ pub(super) fn stream_plan(matches: &ArgMatches) -> Result<DropsPlan, UsageError>
     check_type(matches)?;
     filters::check_live(matches)?;
     let write = matches.get_one::<PathBuf>("write").cloned();
+    let output = output_options(matches);
+    let why = why(matches, output.format)?;
     let filter = filters::filter_set(matches)?;
     let notes = notes(&filter);
     Ok(DropsPlan {
@@ -235,7 +248,8 @@ pub(super) fn stream_plan(matches: &ArgMatches) -> Result<DropsPlan, UsageError>
         filter,
         notes,
         all: matches.get_flag("all"),
-        output: output_options(matches),
+        why,
+        output,
         stop: StopRule {
             count: matches.get_one::<NonZeroU64>("count").copied(),
             duration: matches.get_one::<Duration>("duration").copied(),
@@ -254,6 +268,16 @@ fn check_type(matches: &ArgMatches) -> Result<(), UsageError> {
     match types.find(|name| *name != "drop") {
         Some(other) => Err(UsageError(format!("`drops` shows events of type `drop` only, not `{other}`"))),
         None => Ok(()),
+    }
+}
+
+/// The other formats have no place for it.
+fn why(matches: &ArgMatches, format: Format) -> Result<bool, UsageError> {
+    match (matches.get_flag("why"), format) {
+        (true, Format::Table | Format::Jsonpb) => Err(UsageError(
+            "--why: only with -o compact, dict or json; the others have no place for it".to_owned(),
+        )),
+        (wanted, _) => Ok(wanted),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod documents;
 pub mod drops;
 pub mod duration;
+pub mod end;
 pub mod endpoint;
 pub mod endpoints;
 pub mod exit;
@@ -30,6 +31,7 @@ pub mod replay;
 mod rows;
 pub mod size;
 pub mod snapshot;
+pub mod why;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -56,6 +58,7 @@ use snapshot::SnapshotPlan;
 use crate::output::listing::ListingOptions;
 use lb::LbPlan;
 use nat::NatPlan;
+use why::WhyPlan;
 
 /// A command line, understood.
 #[derive(Clone, Debug)]
@@ -84,6 +87,7 @@ pub enum Plan {
     Explain(Box<ExplainPlan>),
     Doctor(Box<DoctorPlan>),
     Document(Box<Document>),
+    Why(Box<WhyPlan>),
 }
 
 /// A command: its name, its arguments, and how to read them.
@@ -116,6 +120,7 @@ const COMMANDS: &[Entry] = &[
     Entry { command: doctor::command, plan: doctor::plan },
     Entry { command: record::command, plan: record::plan },
     Entry { command: replay::command, plan: replay::plan },
+    Entry { command: why::command, plan: why::plan },
 ];
 
 /// The arguments mean nothing that can be done; the text is complete but for the leading `error: `.

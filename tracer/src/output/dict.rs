@@ -2,6 +2,7 @@
 
 use super::lost::{self, Lost};
 use super::text::{Side, Text, write_type};
+use super::why::brief::Rendered;
 use crate::model::flow::Flow;
 
 const SEPARATOR: &[u8] = b"------------\n";
@@ -12,7 +13,7 @@ fn line(out: &mut Vec<u8>, key: &str, value: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'\n');
 }
 
-pub(super) fn flow(out: &mut Vec<u8>, text: &mut Text, flow: &Flow, first: bool) {
+pub(super) fn flow(out: &mut Vec<u8>, text: &mut Text, flow: &Flow, first: bool, why: Option<&Rendered>) {
     if !first {
         out.extend_from_slice(SEPARATOR);
     }
@@ -25,6 +26,9 @@ pub(super) fn flow(out: &mut Vec<u8>, text: &mut Text, flow: &Flow, first: bool)
     line(out, "       TYPE: ", |out| write_type(out, flow));
     line(out, "    VERDICT: ", |out| text.verdict(out, flow.verdict));
     line(out, "    SUMMARY: ", |out| text.summary(out, flow));
+    if let Some(why) = why {
+        line(out, "        WHY: ", |out| out.extend_from_slice(&why.line));
+    }
 }
 
 pub(super) fn lost(out: &mut Vec<u8>, text: &Text, lost: &Lost, first: bool) {

@@ -11,6 +11,7 @@ use super::printer::Node;
 use super::time::Clock;
 use super::tracer_json;
 use super::uuid::Uuids;
+use super::why::brief::Rendered;
 use crate::cilium::reason;
 use crate::model::endpoint::{Labels, Peer};
 use crate::model::flow::{CiliumDrop, Direction, Flow};
@@ -21,20 +22,21 @@ use crate::model::time::WallTime;
 /// Cilium's message type of drops.
 const DROP_MESSAGE: u32 = 1;
 
+/// `tracer`: whether that key is wanted, and the policy behind the event if it was asked.
 pub(super) fn write(
     out: &mut Vec<u8>,
     flow: &Flow,
     node: &Node,
     clock: &mut Clock,
     uuids: &mut Uuids,
-    with_tracer: bool,
+    tracer: Option<Option<&Rendered>>,
 ) {
     Object::write(out, |line| {
         line.object("flow", |object| write_flow(object, flow, node, clock, uuids));
         line.string("node_name", &node.name);
         line.time("time", clock, flow.time);
-        if with_tracer {
-            line.object("tracer", |object| tracer_json::write(object, flow, node.releases));
+        if let Some(why) = tracer {
+            line.object("tracer", |object| tracer_json::write(object, flow, node.releases, why));
         }
     });
     out.push(b'\n');

@@ -32,6 +32,7 @@ pub mod time;
 mod tracer_json;
 pub mod usage;
 mod uuid;
+pub mod why;
 
 pub use printer::{Node, Printer, is_closed_pipe};
 

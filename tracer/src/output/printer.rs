@@ -11,6 +11,7 @@ use super::table::Table;
 use super::text::Text;
 use super::time::{Clock, local_zone};
 use super::uuid::Uuids;
+use super::why::brief::Rendered;
 use super::{dict, flow_json, text};
 use crate::cilium::release::ReleaseRange;
 use crate::model::flow::Flow;
@@ -78,14 +79,24 @@ impl<W: Write> Printer<W> {
     }
 
     pub fn flow(&mut self, flow: &Flow) -> io::Result<()> {
+        self.explained(flow, None)
+    }
+
+    /// An event with the policy behind it: a second line in text, a key in JSON.
+    pub fn explained(&mut self, flow: &Flow, why: Option<&Rendered>) -> io::Result<()> {
         let out = &mut self.buffer;
         match self.format {
-            Format::Compact => text::compact(out, &mut self.text, flow),
-            Format::Dict => dict::flow(out, &mut self.text, flow, self.events == 0),
+            Format::Compact => {
+                text::compact(out, &mut self.text, flow);
+                if let Some(why) = why {
+                    text::because(out, &why.line);
+                }
+            }
+            Format::Dict => dict::flow(out, &mut self.text, flow, self.events == 0, why),
             Format::Table => self.table.flow(out, &mut self.text, flow),
             Format::Json | Format::Jsonpb => {
-                let with_tracer = self.format == Format::Json;
-                flow_json::write(out, flow, &self.node, &mut self.json_clock, &mut self.uuids, with_tracer);
+                let tracer = (self.format == Format::Json).then_some(why);
+                flow_json::write(out, flow, &self.node, &mut self.json_clock, &mut self.uuids, tracer);
             }
         }
         self.written()

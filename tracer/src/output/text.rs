@@ -203,3 +203,10 @@ pub(super) fn compact(out: &mut Vec<u8>, text: &mut Text, flow: &Flow) {
     text.summary(out, flow);
     out.extend_from_slice(b")\n");
 }
+
+/// The policy behind the event above.
+pub(super) fn because(out: &mut Vec<u8>, line: &[u8]) {
+    out.extend_from_slice(b"  why: ");
+    out.extend_from_slice(line);
+    out.push(b'\n');
+}

@@ -2,6 +2,7 @@
 //! schema version; docs/events.md lists them.
 
 use super::json::{Object, quoted};
+use super::why::brief::Rendered;
 use crate::cilium::ext_error::ExtError;
 use crate::cilium::reason;
 use crate::cilium::release::ReleaseRange;
@@ -13,7 +14,7 @@ use crate::model::reason::KernelDrop;
 /// Raised when a field changes its meaning or disappears.
 pub const SCHEMA_VERSION: u32 = 1;
 
-pub(super) fn write(object: &mut Object<'_>, flow: &Flow, releases: ReleaseRange) {
+pub(super) fn write(object: &mut Object<'_>, flow: &Flow, releases: ReleaseRange, why: Option<&Rendered>) {
     object.always_number("schema_version", SCHEMA_VERSION);
     object.always_string("source", source(flow.source));
     object.always_strings("taps", taps(flow));
@@ -32,6 +33,9 @@ pub(super) fn write(object: &mut Object<'_>, flow: &Flow, releases: ReleaseRange
     });
     object.always_flag("names_stale", names_stale(flow));
     object.always_strings("inferred", flow.inferred.iter().map(inferred));
+    if let Some(why) = why {
+        object.key("why").extend_from_slice(&why.json);
+    }
 }
 
 const fn source(source: Source) -> &'static str {

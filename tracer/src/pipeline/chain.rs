@@ -20,6 +20,7 @@ use crate::output::{Printer, is_closed_pipe};
 use super::files::FileNames;
 use super::sinks::Sinks;
 use super::tally::{Fate, Tally};
+use super::why::stream::Explainer;
 
 /// What to show.
 pub struct Selection {
@@ -49,6 +50,8 @@ pub struct Stage<W> {
     pub selection: Selection,
     pub printer: Printer<W>,
     pub sinks: Sinks,
+    /// Asks the policy behind each drop, if that is wanted.
+    pub explainer: Option<Explainer>,
     pub tally: Tally,
     /// Set once nothing more can or need be printed.
     pub end: Option<End>,
@@ -107,7 +110,8 @@ impl<W: Write> Stage<W> {
 
     fn show(&mut self, flow: &Flow, concerns: bool) -> std::io::Result<()> {
         if self.selection.print {
-            self.printer.flow(flow)?;
+            let why = self.explainer.as_mut().and_then(|explainer| explainer.explain(flow, &self.view));
+            self.printer.explained(flow, why.as_deref())?;
         }
         let concerns = concerns || !self.view.has_cilium();
         self.sinks.each(|sink| sink.flow(flow, concerns))

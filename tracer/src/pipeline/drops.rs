@@ -18,6 +18,7 @@ use super::reader::{Losses, Reader};
 use super::sinks::Sinks;
 use super::stop::{Bell, Cause, Signals, first_cause, start_command};
 use super::tally::Tally;
+use super::why::stream::Explainer;
 use crate::cilium::node::NodeView;
 use crate::cilium::source;
 use crate::cli::drops::{DropsPlan, TapChoice};
@@ -228,6 +229,7 @@ fn reader(
         },
         sinks,
         printer: Printer::new(File::from(stdout.try_clone()?), &output, node),
+        explainer: plan.why.then(Explainer::default),
         tally: Tally::default(),
         end: None,
         kernel,

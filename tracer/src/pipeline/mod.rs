@@ -18,6 +18,7 @@ mod sinks;
 pub mod snapshot;
 mod stop;
 mod tally;
+pub mod why;
 
 pub use error::RunError;
 

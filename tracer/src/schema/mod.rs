@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 pub const DOCUMENT: &str = include_str!("tracer.schema.json");
 
 /// Outputs that have a definition, by the words of their command.
-pub const OUTPUTS: [&str; 18] = [
+pub const OUTPUTS: [&str; 19] = [
     "event",
     "summary",
     "ct-count",
@@ -26,6 +26,7 @@ pub const OUTPUTS: [&str; 18] = [
     "maps",
     "capacity",
     "explain",
+    "why",
 ];
 
 /// The document as the schema of one output. `None`: there is no such definition.

@@ -30,6 +30,14 @@ pub struct AgentConfig {
     pub policy_audit_mode: Option<bool>,
     pub policy_accounting: Option<bool>,
     pub bpf_root: Option<String>,
+    pub host_firewall: Option<bool>,
+    /// The ICMP type is looked up in policy as a port.
+    pub icmp_rules: Option<bool>,
+    /// ICMPv4 "fragmentation needed" passes policy.
+    pub allow_frag_needed: Option<bool>,
+    pub ipv4_fragment_tracking: Option<bool>,
+    /// UDP port of the tunnel; absent where newer agents keep it elsewhere.
+    pub tunnel_port: Option<u16>,
 }
 
 pub fn parse(bytes: &[u8]) -> Result<AgentConfig, StateError> {
@@ -48,6 +56,11 @@ pub fn parse(bytes: &[u8]) -> Result<AgentConfig, StateError> {
         policy_audit_mode: flag("PolicyAuditMode"),
         policy_accounting: flag("PolicyAccounting"),
         bpf_root: text("BPFRoot"),
+        host_firewall: flag("EnableHostFirewall"),
+        icmp_rules: flag("EnableICMPRules"),
+        allow_frag_needed: flag("AllowICMPFragNeeded"),
+        ipv4_fragment_tracking: flag("EnableIPv4FragmentsTracking"),
+        tunnel_port: number("TunnelPort").and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0),
     })
 }
 

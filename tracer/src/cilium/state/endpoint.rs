@@ -33,6 +33,12 @@ pub struct EndpointState {
     /// 0 if none.
     pub ifindex: u32,
     pub addresses: Vec<IpAddr>,
+    /// Policy denials pass and are only reported; `None`: the file does not tell.
+    pub audit_mode: Option<bool>,
+    /// The agent makes no policy map for it.
+    pub without_policy_map: bool,
+    /// The datapath does not check the sender's address.
+    pub any_source: bool,
     /// Names that the DNS proxy has answered to this endpoint, by address, without the final dot.
     pub dns_names: HashMap<IpAddr, DnsNames>,
 }
@@ -62,10 +68,23 @@ impl EndpointState {
                 .flatten()
                 .filter_map(|ip| ip.parse().ok())
                 .collect(),
+            audit_mode: json
+                .options
+                .and_then(|options| options.map?.get("PolicyAuditMode")?.as_i64())
+                .map(|set| set != 0),
+            without_policy_map: [SKIP_POLICY, WITHOUT_BPF].iter().any(|name| {
+                let set = json.properties.as_ref().and_then(|properties| properties.get(*name)?.as_bool());
+                set.unwrap_or(false)
+            }),
+            any_source: json.datapath.and_then(|datapath| datapath.any_source).unwrap_or(false),
             dns_names: dns_names(json.dns_history, json.dns_zombies),
         }
     }
 }
+
+/// Properties of endpoints that have no policy map.
+const SKIP_POLICY: &str = "property-skip-bpf-policy";
+const WITHOUT_BPF: &str = "property-without-bpf-endpoint";
 
 /// The keys of the object that are used. All but the id may be missing or null.
 #[derive(Deserialize)]
@@ -86,6 +105,12 @@ struct Json {
     ipv4: Option<String>,
     #[serde(default, rename = "IPv6")]
     ipv6: Option<String>,
+    #[serde(default, rename = "Options", deserialize_with = "lenient")]
+    options: Option<Options>,
+    #[serde(default, rename = "Properties", deserialize_with = "lenient")]
+    properties: Option<serde_json::Map<String, serde_json::Value>>,
+    #[serde(default, rename = "DatapathConfiguration", deserialize_with = "lenient")]
+    datapath: Option<Datapath>,
     #[serde(default, rename = "DNSHistory", deserialize_with = "lenient")]
     dns_history: Option<Vec<DnsLookup>>,
     #[serde(default, rename = "DNSZombies", deserialize_with = "lenient")]
@@ -96,6 +121,17 @@ struct Json {
 struct JsonIdentity {
     id: u32,
     labels: Option<JsonLabels>,
+}
+
+#[derive(Deserialize)]
+struct Options {
+    map: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+#[derive(Deserialize)]
+struct Datapath {
+    #[serde(default, rename = "disable-sip-verification")]
+    any_source: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -118,7 +154,7 @@ struct DnsZombie {
     names: Option<Vec<String>>,
 }
 
-/// DNS data is worth having, but a form of it that we do not know must not cost the pod's name.
+/// Worth having, but a form of it that we do not know must not cost the pod's name.
 fn lenient<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
     from: D,
 ) -> Result<Option<T>, D::Error> {
@@ -253,6 +289,17 @@ mod tests {
         let json = r#"{"ID":1234,"K8sPodName":"shop","DNSHistory":{"v2":[]},"DNSZombies":[7]}"#;
         let state = from_json(json.as_bytes(), ID).unwrap();
         assert_eq!((state.pod.as_str(), state.dns_names.len()), ("shop", 0));
+    }
+
+    #[test]
+    fn options_that_bear_on_policy_are_read() {
+        let json = r#"{"ID":1234,"Options":{"map":{"PolicyAuditMode":1}},
+            "Properties":{"property-skip-bpf-policy":true},
+            "DatapathConfiguration":{"disable-sip-verification":true}}"#;
+        let state = from_json(json.as_bytes(), ID).unwrap();
+        assert_eq!((state.audit_mode, state.without_policy_map, state.any_source), (Some(true), true, true));
+        let state = from_json(br#"{"ID":1234,"Options":[],"Properties":null}"#, ID).unwrap();
+        assert_eq!((state.audit_mode, state.without_policy_map, state.any_source), (None, false, false));
     }
 
     #[test]

@@ -235,7 +235,7 @@ fn top_owners(view: &NodeView, ct: &CtFill) -> Vec<(String, u64)> {
 }
 
 /// Seconds since the agent's last sign of life. `None`: no such map, or it never gave one.
-fn heartbeat_age(maps: &mut Maps, when: When) -> Option<u64> {
+pub(in crate::pipeline) fn heartbeat_age(maps: &mut Maps, when: When) -> Option<u64> {
     let open = maps.map(heartbeat::MAP)?;
     match heartbeat::last(&*open.map) {
         Ok(beat) => Some(when.monotonic_ns().saturating_sub(beat?) / 1_000_000_000),

@@ -86,6 +86,14 @@ fn get(global: &Global, ip: IpAddr, options: &ListingOptions) -> Result<Exit, Ru
     Ok(exit)
 }
 
+/// The same for other commands; empty where there is no ipcache that can be read.
+pub(in crate::pipeline) fn chain(maps: &mut Maps, ip: IpAddr) -> Vec<IpcacheEntry> {
+    match maps.newest(&pins::IPCACHE) {
+        Newest::Known(open) => covering(maps, &open, ip),
+        _ => Vec::new(),
+    }
+}
+
 /// The entries that cover the address, longest prefix first, those of this cluster before others.
 fn covering(maps: &mut Maps, open: &OpenMap, ip: IpAddr) -> Vec<IpcacheEntry> {
     let (mut chain, mut undecoded) = (Vec::new(), 0);

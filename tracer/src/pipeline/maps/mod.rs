@@ -13,7 +13,7 @@ mod layout;
 pub mod lb;
 pub mod metrics;
 pub mod nat;
-mod newest;
+pub(in crate::pipeline) mod newest;
 pub mod nodes;
 pub mod pinned;
 pub mod policy;
