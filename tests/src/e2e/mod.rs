@@ -21,9 +21,11 @@ mod generations;
 mod maps;
 mod nat_lb;
 mod node_view;
+mod pcapng;
 mod policy_kernel;
 mod pretend_node;
 mod real_node;
+mod record;
 mod snapshot;
 mod support;
 mod why;
@@ -44,6 +46,8 @@ pub const ALL: &[&[Test]] = &[
     why_real::TESTS,
     maps::TESTS,
     snapshot::TESTS,
+    record::TESTS,
+    pcapng::TESTS,
     ct::TESTS,
     changing_maps::TESTS,
     capacity::TESTS,

@@ -152,9 +152,10 @@ pub fn growth(before: &Places, after: &Places) -> Places {
     after.iter().map(grown).filter(|(_, count)| *count > 0).collect()
 }
 
-/// How to start `tracer drops`.
+/// How to start `tracer drops`, or another command that follows drops.
 #[derive(Default)]
 pub struct Launch {
+    verb: Option<&'static str>,
     arguments: Vec<OsString>,
     wrapper: Vec<OsString>,
     stdout: Option<Stdio>,
@@ -164,6 +165,12 @@ impl Launch {
     /// `arguments` come after `drops`.
     pub fn new(arguments: &[&str]) -> Self {
         Self { arguments: arguments.iter().map(OsString::from).collect(), ..Self::default() }
+    }
+
+    /// The command, if not `drops`.
+    pub fn verb(mut self, verb: &'static str) -> Self {
+        self.verb = Some(verb);
+        self
     }
 
     /// A command that gets tracer as its last arguments.
@@ -184,7 +191,11 @@ impl Launch {
         let create = |name: &str| File::create(scratch.path(name)).context("cannot make a file for output");
         let mut words = self.wrapper;
         words.push(programs::path("tracer")?.into());
-        words.extend(["drops".into(), "--ready-file".into(), scratch.path("ready").into()]);
+        words.extend([
+            self.verb.unwrap_or("drops").into(),
+            "--ready-file".into(),
+            scratch.path("ready").into(),
+        ]);
         words.extend(self.arguments);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::null());

@@ -45,6 +45,8 @@ pub const TEST_TOOLS: &[Tool] = &[
     program("ip", "iproute2"),
     program("tc", "iproute2"),
     program("strace", "strace"),
+    program("tshark", "tshark"),
+    program("zstd", "zstd"),
 ];
 
 impl Tool {
