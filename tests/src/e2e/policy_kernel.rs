@@ -136,8 +136,7 @@ type Values = HashMap<Key, Vec<u8>>;
 /// Reads a map as tracer does.
 fn table(map: &Map, release: u8) -> Result<(Table, Values)> {
     let name = map.spec.pin.as_str();
-    let pin: PolicyPin =
-        policy_pins([name]).into_iter().next().context("no policy map's name")?;
+    let pin: PolicyPin = policy_pins([name]).into_iter().next().context("no policy map's name")?;
     let info = MapInfo {
         id: MapId(1),
         map_type: map.spec.map_type as u32,
