@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -22,7 +23,7 @@ use super::support::{Scratch, patience};
 use crate::node::cast::{CLIENT, DNS, PODS, SERVER};
 use crate::node::clock;
 use crate::node::encode::PolicyEntry;
-use crate::node::kernel::bpf::Map;
+use crate::node::kernel::bpf::{self, Map};
 use crate::node::kernel::space::NodeSpace;
 use crate::node::{Attach, Generation, Node};
 use crate::programs;
@@ -32,6 +33,7 @@ crate::tests![
     a_healthy_node_has_no_failure: 240,
     a_missing_program_is_found_on_its_device,
     missing_programs_are_found_with_tcx_too,
+    netkit_programs_are_found_from_the_hosts_side,
     a_device_that_is_gone_is_named,
     a_pin_that_is_not_the_map_in_use_is_named,
     a_full_policy_map_is_named,
@@ -194,6 +196,27 @@ fn missing_programs_are_found_with_tcx_too() -> Result<Outcome> {
         fs::remove_file(&links).with_context(|| format!("cannot remove `{links}`"))
     })?;
     doctor(&node)?.expect_only("programs.endpoints", &[CLIENT.device, "default/client"])?;
+    Ok(Outcome::Passed)
+}
+
+/// iproute2 need not know netkit to make a device with default settings.
+fn netkit_programs_are_found_from_the_hosts_side() -> Result<Outcome> {
+    const DEVICE: &str = "lxcnetkit0";
+    let (node, _agent) = healthy(Attach::Auto)?;
+    let words = ["link", "add", DEVICE, "type", "netkit"];
+    let made = run_in(node.space(), Command::new("ip").args(words))?;
+    if !made.status.success() && stderr(&made).contains("Unknown device type") {
+        return Ok(Outcome::NotPossible("this kernel has no netkit devices".to_owned()));
+    }
+    ensure!(made.status.success(), "ip {words:?}: {}", stderr(&made));
+    let nothing = format!("{DEVICE} (no endpoint): no cil_from_container at ingress");
+    doctor(&node)?.expect("programs.endpoints", "warn", &[&nothing])?;
+    let _link = node.space().run(|| {
+        let ifindex = fs::read_to_string(format!("/sys/class/net/{DEVICE}/ifindex"))?.trim().parse()?;
+        let program = bpf::load_passing_classifier("cil_from_container")?;
+        bpf::link_to_netkit_peer(program.as_fd(), ifindex).context("cannot attach to the netkit device")
+    })?;
+    doctor(&node)?.expect("programs.endpoints", "ok", &["5 programs"])?;
     Ok(Outcome::Passed)
 }
 
@@ -403,7 +426,7 @@ fn foreign_and_strange_pins_are_told_apart() -> Result<Outcome> {
     report.expect("pins.expected", "fail", &["cilium_lxc"])?;
     node.space().run(|| {
         let path = Path::new(GLOBALS).join("cilium_vtep_map");
-        Ok(crate::node::kernel::bpf::pin_passing_classifier("imposter", &path)?)
+        Ok(bpf::pin_passing_classifier("imposter", &path)?)
     })?;
     doctor(&node)?.expect("pins.readable", "fail", &["cilium_vtep_map"])?;
     Ok(Outcome::Passed)
@@ -564,5 +587,28 @@ fn a_recorded_node_is_understood() -> Result<Outcome> {
     report.expect("pins.in-use", "unknown", &[])?;
     report.expect("programs.endpoints", "unknown", &[])?;
     report.expect("proxy.listeners", "unknown", &["no device of Cilium is seen"])?;
+    with_devices(&space, &state)?;
     Ok(Outcome::Passed)
+}
+
+/// With devices of Cilium's names the namespace is taken for the node's. The listing of endpoint 601's policy
+/// has one redirection: UDP 53 to port 33243.
+fn with_devices(space: &NodeSpace, state: &Path) -> Result<()> {
+    space.run(|| {
+        for line in [
+            "ip link add cilium_host type veth peer name cilium_net",
+            "ip link add cilium_vxlan type veth peer name other",
+        ] {
+            command_here(&line.split(' ').collect::<Vec<_>>())?;
+        }
+        Ok(())
+    })?;
+    let doctor = || Report::run(space, &format!("--state-dir {}", state.display()));
+    let report = doctor()?;
+    report.expect("mode.routing", "ok", &["tunnel (vxlan)"])?;
+    report.expect("programs.endpoints", "fail", &["device 9 is gone"])?;
+    report.expect("programs.host", "fail", &["cilium_vxlan: no cil_from_overlay at ingress"])?;
+    report.expect("proxy.listeners", "fail", &["nobody listens on 33243/UDP", "endpoint 601"])?;
+    let _proxy = space.run(|| UdpSocket::bind(("0.0.0.0", 33243)).context("cannot listen"))?;
+    doctor()?.expect("proxy.listeners", "ok", &["1 redirections to ports 33243"])
 }

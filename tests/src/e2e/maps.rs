@@ -495,7 +495,7 @@ fn what_does_not_exist_is_told_with_its_own_exit_code() -> Result<Outcome> {
 }
 
 /// Commands of bpf(2) that read; everything else writes, loads, pins, attaches, or is news to this test.
-const READING: [&str; 9] = [
+const READING: [&str; 10] = [
     "BPF_OBJ_GET",
     "BPF_OBJ_GET_INFO_BY_FD",
     "BPF_MAP_LOOKUP_ELEM",
@@ -505,6 +505,7 @@ const READING: [&str; 9] = [
     "BPF_MAP_GET_FD_BY_ID",
     "BPF_PROG_GET_NEXT_ID",
     "BPF_PROG_GET_FD_BY_ID",
+    "BPF_PROG_QUERY",
 ];
 
 /// One run of each command that reads maps.
@@ -523,6 +524,8 @@ const ALL_COMMANDS: &[&str] = &[
     "identity get 12345",
     "nodes",
     "metrics",
+    "doctor --quick",
+    "doctor --group capacity,proxy,mode",
     "ct list",
     "ct count",
     "ct count --by pod",

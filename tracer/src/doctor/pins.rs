@@ -24,8 +24,8 @@ const WANTED: [(&[&str], &str); 5] = [
 const REMAKE: &str = "restart the agent on this node: it makes what is missing";
 
 pub fn expected(names: &[String]) -> Finding {
-    let is_pinned = |name: &&str| names.iter().any(|found| found == name);
-    let missing = WANTED.iter().filter(|(any, _)| !any.iter().any(|name| is_pinned(&name)));
+    let is_pinned = |name: &str| names.iter().any(|found| found == name);
+    let missing = WANTED.iter().filter(|(any, _)| !any.iter().any(|name| is_pinned(name)));
     let missing: Vec<String> = missing.map(|(any, harm)| format!("{} ({harm})", any.join(" or "))).collect();
     if missing.is_empty() {
         return EXPECTED.ok(format!("{} pins", names.len()));

@@ -90,6 +90,7 @@ const KERNEL_TESTS: &[&str] = &[
     "drops_no_cilium::",
     "doctor::a_missing_program_is_found_on_its_device",
     "doctor::missing_programs_are_found_with_tcx_too",
+    "doctor::netkit_programs_are_found_from_the_hosts_side",
     "doctor::a_pin_that_is_not_the_map_in_use_is_named",
     "doctor::without_rights_it_says_what_it_can",
     "doctor::no_cilium_is_no_failure",

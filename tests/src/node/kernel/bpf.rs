@@ -16,6 +16,7 @@ const PROG_LOAD: u32 = 5;
 const OBJ_PIN: u32 = 6;
 const PROG_TEST_RUN: u32 = 10;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
+const LINK_CREATE: u32 = 28;
 
 /// BPF_MAP_TYPE_*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,8 +294,21 @@ struct LoadAttr {
     prog_name: [u8; 16],
 }
 
-/// Loads a tc program that lets everything pass to the next one, and pins it at `path`.
-pub fn pin_passing_classifier(name: &str, path: &Path) -> io::Result<()> {
+/// With the part for netkit.
+#[repr(C)]
+#[derive(Default)]
+struct LinkAttr {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+    relative_fd: u32,
+    pad: u32,
+    expected_revision: u64,
+}
+
+/// Loads a tc program that lets everything pass to the next one.
+pub fn load_passing_classifier(name: &str) -> io::Result<OwnedFd> {
     const SCHED_CLS: u32 = 3;
     /// r0 = TC_ACT_UNSPEC; exit
     const INSTRUCTIONS: [u64; 2] = [0xffff_ffff_0000_00b7, 0x95];
@@ -309,8 +323,26 @@ pub fn pin_passing_classifier(name: &str, path: &Path) -> io::Result<()> {
     attr.prog_name[..kept.len()].copy_from_slice(kept);
     let fd = bpf(PROG_LOAD, &mut attr)?;
     // SAFETY: the kernel just returned this descriptor to us; nobody else owns it.
-    let program = unsafe { OwnedFd::from_raw_fd(fd) };
-    pin(program.as_fd(), path)
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The same, pinned at `path`.
+pub fn pin_passing_classifier(name: &str, path: &Path) -> io::Result<()> {
+    pin(load_passing_classifier(name)?.as_fd(), path)
+}
+
+/// Attaches a program to the pod's side of the netkit device `ifindex`, until the result is dropped.
+pub fn link_to_netkit_peer(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+    const NETKIT_PEER: u32 = 55;
+    let mut attr = LinkAttr {
+        prog_fd: program.as_raw_fd() as u32,
+        target_ifindex: ifindex,
+        attach_type: NETKIT_PEER,
+        ..Default::default()
+    };
+    let fd = bpf(LINK_CREATE, &mut attr)?;
+    // SAFETY: the kernel just returned this descriptor to us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
