@@ -31,7 +31,7 @@ fn chain(format: Format) -> Chain<io::Sink> {
 }
 
 /// The record's bytes checked, and joined with nothing.
-#[divan::bench]
+#[divan::bench(sample_size = 100, sample_count = 1000)]
 fn decode_and_join(bencher: Bencher<'_, '_>) {
     let (record, mut join) = (pod_to_pod(), Join::default());
     bencher.bench_local(|| {
@@ -43,14 +43,14 @@ fn decode_and_join(bencher: Bencher<'_, '_>) {
 }
 
 /// Decoded, joined and named.
-#[divan::bench]
+#[divan::bench(sample_size = 100, sample_count = 1000)]
 fn name(bencher: Bencher<'_, '_>) {
     let (record, mut chain) = (pod_to_pod(), chain(Format::Json));
     bencher.bench_local(|| chain.named(black_box(record.bytes())));
 }
 
 /// The exact filter with three conditions, and the noise classes.
-#[divan::bench]
+#[divan::bench(sample_size = 100, sample_count = 1000)]
 fn filter_and_noise(bencher: Bencher<'_, '_>) {
     let (named, filter) = (chain(Format::Json).named(pod_to_pod().bytes()), filter());
     bencher.bench_local(|| {
@@ -59,7 +59,7 @@ fn filter_and_noise(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench(args = ["compact", "json", "jsonpb", "dict", "table"])]
+#[divan::bench(sample_size = 100, sample_count = 1000, args = ["compact", "json", "jsonpb", "dict", "table"])]
 fn print(bencher: Bencher<'_, '_>, format: &str) {
     let mut chain = chain(Format::by_name(format).expect("a format"));
     let named = chain.named(pod_to_pod().bytes());
@@ -78,17 +78,17 @@ fn whole(bencher: Bencher<'_, '_>, format: Format) {
     });
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 100, sample_count = 1000)]
 fn whole_json(bencher: Bencher<'_, '_>) {
     whole(bencher, Format::Json);
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 100, sample_count = 1000)]
 fn whole_jsonpb(bencher: Bencher<'_, '_>) {
     whole(bencher, Format::Jsonpb);
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 100, sample_count = 1000)]
 fn whole_compact(bencher: Bencher<'_, '_>) {
     whole(bencher, Format::Compact);
 }

@@ -8,6 +8,7 @@ mod coexistence;
 mod ct;
 mod doctor;
 mod drops_accounting;
+mod drops_aggregate;
 mod drops_bad_input;
 mod drops_expected;
 mod drops_json;
@@ -60,6 +61,7 @@ pub const ALL: &[&[Test]] = &[
     drops_no_cilium::TESTS,
     drops_bad_input::TESTS,
     drops_accounting::TESTS,
+    drops_aggregate::TESTS,
     coexistence::TESTS,
     footprint::TESTS,
 ];

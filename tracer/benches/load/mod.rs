@@ -2,12 +2,12 @@
 //! counts allocations. Addresses, labels and lengths are those of an ordinary node.
 #![allow(dead_code, reason = "each program that includes this takes what it needs")]
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tracer::cilium::release::ReleaseRange;
+use tracer::cilium::trusted::TrustedMap;
 use tracer::correlate::join::Join;
 use tracer::correlate::name::{Knowledge, Named, Namer, Settings};
 use tracer::correlate::noise;
@@ -102,8 +102,8 @@ pub fn pod_to_world() -> Aligned {
 
 /// What the node knows.
 pub struct World {
-    endpoints: HashMap<IpAddr, Arc<LocalEndpoint>>,
-    labels: HashMap<Identity, Arc<Labels>>,
+    endpoints: TrustedMap<IpAddr, Arc<LocalEndpoint>>,
+    labels: TrustedMap<Identity, Arc<Labels>>,
     names: DnsNames,
     outside: IpAddr,
 }
@@ -135,8 +135,10 @@ impl World {
     fn new() -> Self {
         let cidr = ["cidr:198.51.100.80/32", "fqdn:api.example.test", "reserved:world"].map(str::to_owned);
         Self {
-            endpoints: [pod("client", 1001, 12345, CLIENT), pod("server", 1002, 23456, SERVER)].into(),
-            labels: [(Identity(16_777_219), Arc::new(Labels::new(cidr)))].into(),
+            endpoints: [pod("client", 1001, 12345, CLIENT), pod("server", 1002, 23456, SERVER)]
+                .into_iter()
+                .collect(),
+            labels: [(Identity(16_777_219), Arc::new(Labels::new(cidr)))].into_iter().collect(),
             names: ["api.example.test".into()].into(),
             outside: OUTSIDE.parse().unwrap(),
         }
@@ -161,7 +163,7 @@ impl Names for World {
     }
 
     fn dns_names(&mut self, _: EndpointId, ip: IpAddr) -> DnsNames {
-        if ip == self.outside { Arc::clone(&self.names) } else { DnsNames::default() }
+        if ip == self.outside { self.names.clone() } else { DnsNames::default() }
     }
 
     fn is_node_ip(&mut self, _: IpAddr) -> bool {

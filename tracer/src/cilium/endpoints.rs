@@ -1,7 +1,7 @@
 //! Local endpoints: what the endpoint map says joined with what the state files say. The map is the truth of
 //! the datapath; where a file disagrees with it, its names are marked as possibly those of another pod.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,16 +9,17 @@ use tracer_common::id::{EndpointId, Identity};
 
 use super::lxc::LxcEntry;
 use super::state::endpoint::EndpointState;
+use super::trusted::{TrustedMap, TrustedSet};
 use crate::model::endpoint::LocalEndpoint;
 
 /// Endpoints of this node by what a packet shows of them.
 #[derive(Debug, Default)]
 pub struct Endpoints {
-    by_id: HashMap<EndpointId, Arc<LocalEndpoint>>,
-    by_ip: HashMap<IpAddr, Arc<LocalEndpoint>>,
-    node_ips: HashSet<IpAddr>,
-    ifindexes: HashSet<u32>,
-    interfaces: HashSet<String>,
+    by_id: TrustedMap<EndpointId, Arc<LocalEndpoint>>,
+    by_ip: TrustedMap<IpAddr, Arc<LocalEndpoint>>,
+    node_ips: TrustedSet<IpAddr>,
+    ifindexes: TrustedSet<u32>,
+    interfaces: TrustedSet<String>,
 }
 
 impl Endpoints {

@@ -31,5 +31,6 @@ pub mod release;
 pub mod source;
 pub mod state;
 pub mod table;
+pub mod trusted;
 pub mod when;
 pub mod world;

@@ -2,7 +2,6 @@
 //! cheap to call often. Answers what naming asks ([`Names`]) without waiting for anybody. What went wrong or
 //! changed is collected as notices, each told once.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -24,6 +23,7 @@ use super::state::directory::StateDir;
 use super::state::endpoint::EndpointState;
 use super::state::file::{LiveFiles, Problem, StateFiles};
 use super::table::Walk;
+use super::trusted::TrustedMap;
 use super::when::When;
 use super::world::{World, WorldClues};
 use super::{identity, release};
@@ -114,7 +114,7 @@ pub struct NodeView {
     lxc_undecoded: u64,
     lxc_failed: bool,
     endpoints: Endpoints,
-    labels: HashMap<Identity, Arc<Labels>>,
+    labels: TrustedMap<Identity, Arc<Labels>>,
     answers: Answers,
     world: World,
     releases: Judgement,
@@ -150,7 +150,7 @@ impl NodeView {
             lxc_undecoded: 0,
             lxc_failed: false,
             endpoints: Endpoints::default(),
-            labels: HashMap::new(),
+            labels: TrustedMap::default(),
             answers: Answers::default(),
             world: World::decide(&WorldClues::default(), releases.releases()),
             releases,
@@ -265,9 +265,11 @@ impl NodeView {
     }
 
     /// Labels by identity from files; endpoints know the labels of their own identity best.
-    fn known_labels(&self) -> HashMap<Identity, Arc<Labels>> {
-        let Some(state) = &self.state else { return HashMap::new() };
-        let mut labels = state.local_identities().clone();
+    fn known_labels(&self) -> TrustedMap<Identity, Arc<Labels>> {
+        let Some(state) = &self.state else { return TrustedMap::default() };
+        let local = state.local_identities().iter();
+        let mut labels: TrustedMap<_, _> =
+            local.map(|(identity, labels)| (*identity, labels.clone())).collect();
         let resolved = state.endpoints().filter(|endpoint| endpoint.identity.0 != 0);
         labels.extend(resolved.map(|endpoint| (endpoint.identity, endpoint.labels.clone())));
         labels

@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tracer_common::event::{DEFAULT_SNAPLEN, MAX_SNAPLEN};
 
 use super::record::RecordPlan;
-use super::{Plan, UsageError, duration, filters, listing};
+use super::{Plan, UsageError, aggregate, duration, filters, listing};
 use crate::filter::FilterSet;
 use crate::filter::end::EndFilter;
 use crate::model::flow::Verdict;
@@ -34,6 +34,8 @@ pub struct DropsPlan {
     pub write: Option<PathBuf>,
     /// Keep the shown events.
     pub record: Option<RecordPlan>,
+    /// With [`OutputOptions::group_by`]: how often the groups are told.
+    pub report_groups: Option<Duration>,
     pub stop: StopRule,
     /// Program and arguments to run meanwhile; tracing ends with it.
     pub command: Option<Vec<OsString>>,
@@ -90,7 +92,8 @@ pub(super) fn stream_args() -> Vec<Arg> {
         follow(),
         event_type(),
     ]);
-    filters::args().chain(filters::live_args()).chain(own).collect()
+    let grouping = aggregate::args().map(|arg| arg.help_heading(OUTPUT));
+    filters::args().chain(filters::live_args()).chain(own).chain(grouping).collect()
 }
 
 const ABOUT: &str = "\
@@ -237,7 +240,9 @@ pub(super) fn stream_plan(matches: &ArgMatches) -> Result<DropsPlan, UsageError>
     check_type(matches)?;
     filters::check_live(matches)?;
     let write = matches.get_one::<PathBuf>("write").cloned();
-    let output = output_options(matches);
+    let grouping = aggregate::grouping(matches)?;
+    let mut output = output_options(matches);
+    output.group_by = grouping.as_ref().map(|grouping| grouping.keys.clone()).unwrap_or_default();
     let why = why(matches, output.format)?;
     let filter = filters::filter_set(matches)?;
     let notes = notes(&filter);
@@ -250,6 +255,7 @@ pub(super) fn stream_plan(matches: &ArgMatches) -> Result<DropsPlan, UsageError>
         all: matches.get_flag("all"),
         why,
         output,
+        report_groups: grouping.map(|grouping| grouping.interval),
         stop: StopRule {
             count: matches.get_one::<NonZeroU64>("count").copied(),
             duration: matches.get_one::<Duration>("duration").copied(),
@@ -293,6 +299,7 @@ pub(super) fn output_options(matches: &ArgMatches) -> OutputOptions {
         names: !numeric && matches.get_one::<bool>("ip-translation").copied().unwrap_or(true),
         node_name: matches.get_flag("print-node-name"),
         color: false,
+        group_by: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! wrong with it. A file here holds one command; [`filters`] holds the flags that event commands share.
 //! Nothing here touches the system.
 
+mod aggregate;
 mod bpf_alias;
 pub mod capacity;
 pub mod ct;

@@ -1,6 +1,7 @@
 //! Who is at an end of a flow.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use tracer_common::id::{EndpointId, Identity};
@@ -32,7 +33,28 @@ impl Labels {
 }
 
 /// Names of one address, shared: every event of the address carries them.
-pub type DnsNames = Arc<[Arc<str>]>;
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DnsNames(Option<Arc<[Arc<str>]>>);
+
+impl Deref for DnsNames {
+    type Target = [Arc<str>];
+
+    fn deref(&self) -> &[Arc<str>] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl From<Vec<Arc<str>>> for DnsNames {
+    fn from(names: Vec<Arc<str>>) -> Self {
+        Self((!names.is_empty()).then(|| names.into()))
+    }
+}
+
+impl<const N: usize> From<[Arc<str>; N]> for DnsNames {
+    fn from(names: [Arc<str>; N]) -> Self {
+        Vec::from(names).into()
+    }
+}
 
 /// A controller of the pod.
 #[derive(Clone, Debug, PartialEq, Eq)]

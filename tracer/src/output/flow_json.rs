@@ -5,6 +5,7 @@
 //! be DROP_REASON_UNKNOWN (0), which the mapping leaves out. `is_reply` is left out because drops do not
 //! tell it.
 
+use super::fragments::{EndKey, EventKey, Fragments};
 use super::json::{Object, quoted};
 use super::packet::{write_ip, write_mac, write_summary};
 use super::printer::Node;
@@ -19,50 +20,92 @@ use crate::model::packet::{Ethernet, Ip, TcpFlags, Transport, Tunnel, TunnelKind
 use crate::model::reason::{DropReason, SourcePlace};
 use crate::model::time::WallTime;
 
+/// Who made the event, in Hubble's field for it; ends the member before.
+const EMITTER: &str =
+    concat!("\",\"emitter\":{\"name\":\"tracer\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
 /// Cilium's message type of drops.
 const DROP_MESSAGE: u32 = 1;
 
-/// `tracer`: whether that key is wanted, and the policy behind the event if it was asked.
-pub(super) fn write(
-    out: &mut Vec<u8>,
-    flow: &Flow,
-    node: &Node,
-    clock: &mut Clock,
-    uuids: &mut Uuids,
-    tracer: Option<Option<&Rendered>>,
-) {
-    Object::write(out, |line| {
-        line.object("flow", |object| write_flow(object, flow, node, clock, uuids));
-        line.string("node_name", &node.name);
-        line.time("time", clock, flow.time);
-        if let Some(why) = tracer {
-            line.object("tracer", |object| tracer_json::write(object, flow, node.releases, why));
-        }
-    });
-    out.push(b'\n');
+/// What JSON lines of one run need beside the flow: a clock, random ids, and pieces that come again.
+#[derive(Debug)]
+pub(super) struct Json {
+    pub clock: Clock,
+    uuids: Uuids,
+    /// The member `node_name`, empty until it is needed: a run has one node.
+    node_name: Vec<u8>,
+    ends: Fragments<EndKey>,
+    events: Fragments<EventKey>,
+    tracer: tracer_json::Pieces,
 }
 
-fn write_flow(object: &mut Object<'_>, flow: &Flow, node: &Node, clock: &mut Clock, uuids: &mut Uuids) {
-    object.time("time", clock, flow.time);
-    quoted(object.key("uuid"), |out| uuids.write(out));
-    object.object("emitter", |emitter| {
-        emitter.string("name", "tracer");
-        emitter.string("version", env!("CARGO_PKG_VERSION"));
-    });
-    object.always_string("verdict", flow.verdict.name());
-    if let Some(drop) = &flow.cilium {
-        object.number("drop_reason", drop.reason.0.into());
+impl Default for Json {
+    fn default() -> Self {
+        Self {
+            clock: Clock::json(),
+            uuids: Uuids::new(),
+            node_name: Vec::new(),
+            ends: Fragments::default(),
+            events: Fragments::default(),
+            tracer: tracer_json::Pieces::default(),
+        }
     }
-    write_packet(object, flow);
-    object.object("source", |end| write_endpoint(end, &flow.src));
-    object.object("destination", |end| write_endpoint(end, &flow.dst));
-    object.always_string("Type", "L3_L4");
-    object.string("node_name", &node.name);
-    object.strings("source_names", flow.src.dns_names.iter().map(AsRef::as_ref));
-    object.strings("destination_names", flow.dst.dns_names.iter().map(AsRef::as_ref));
-    write_event(object, flow);
-    if flow.packet.ip.is_some() || flow.packet.ethernet.is_some() {
-        quoted(object.key("Summary"), |out| write_summary(out, &flow.packet));
+}
+
+impl Json {
+    /// `tracer`: whether that key is wanted, and the policy behind the event if it was asked.
+    pub fn write(&mut self, out: &mut Vec<u8>, flow: &Flow, node: &Node, tracer: Option<Option<&Rendered>>) {
+        Object::write(out, |line| {
+            line.object("flow", |object| self.flow(object, flow, node));
+            self.node_name(line, node);
+            line.time("time", &mut self.clock, flow.time);
+            if let Some(why) = tracer {
+                line.object("tracer", |object| self.tracer.write(object, flow, node.releases, why));
+            }
+        });
+        out.push(b'\n');
+    }
+
+    /// Forgets what depends on the node's releases.
+    pub fn forget(&mut self) {
+        self.events.clear();
+        self.tracer.forget();
+    }
+
+    fn flow(&mut self, object: &mut Object<'_>, flow: &Flow, node: &Node) {
+        object.members(|out| {
+            out.extend_from_slice(b"\"time\":\"");
+            self.clock.write(out, flow.time);
+            out.extend_from_slice(b"\",\"uuid\":\"");
+            self.uuids.write(out);
+            out.extend_from_slice(EMITTER.as_bytes());
+        });
+        object.word("verdict", flow.verdict.name());
+        if let Some(drop) = &flow.cilium {
+            object.number("drop_reason", drop.reason.0.into());
+        }
+        write_packet(object, flow);
+        self.end(object.key("source"), &flow.src);
+        self.end(object.key("destination"), &flow.dst);
+        object.word("Type", "L3_L4");
+        self.node_name(object, node);
+        object.strings("source_names", flow.src.dns_names.iter().map(AsRef::as_ref));
+        object.strings("destination_names", flow.dst.dns_names.iter().map(AsRef::as_ref));
+        let event = |out: &mut Vec<u8>| Object::write_members(out, |object| write_event(object, flow));
+        object.members(|out| self.events.write(out, flow, event));
+        if flow.packet.ip.is_some() || flow.packet.ethernet.is_some() {
+            quoted(object.key("Summary"), |out| write_summary(out, &flow.packet));
+        }
+    }
+
+    fn node_name(&mut self, object: &mut Object<'_>, node: &Node) {
+        if self.node_name.is_empty() {
+            Object::write_members(&mut self.node_name, |object| object.string("node_name", &node.name));
+        }
+        object.members(|out| out.extend_from_slice(&self.node_name));
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>, peer: &Peer) {
+        self.ends.write(out, peer, |out| Object::write(out, |end| write_endpoint(end, peer)));
     }
 }
 
@@ -124,7 +167,7 @@ fn write_file(file: &mut Object<'_>, place: SourcePlace) {
 
 fn write_packet(object: &mut Object<'_>, flow: &Flow) {
     if let Some(ethernet) = &flow.packet.ethernet {
-        object.object("ethernet", |object| write_ethernet(object, ethernet));
+        object.members(|out| write_ethernet(out, ethernet));
     }
     if let Some(ip) = &flow.packet.ip {
         write_layers(object, ip);
@@ -134,18 +177,28 @@ fn write_packet(object: &mut Object<'_>, flow: &Flow) {
     }
 }
 
-fn write_ethernet(object: &mut Object<'_>, ethernet: &Ethernet) {
-    quoted(object.key("source"), |out| write_mac(out, &ethernet.source));
-    quoted(object.key("destination"), |out| write_mac(out, &ethernet.destination));
+fn write_ethernet(out: &mut Vec<u8>, ethernet: &Ethernet) {
+    out.extend_from_slice(b"\"ethernet\":{\"source\":\"");
+    write_mac(out, &ethernet.source);
+    out.extend_from_slice(b"\",\"destination\":\"");
+    write_mac(out, &ethernet.destination);
+    out.extend_from_slice(b"\"}");
+}
+
+/// The member `IP`.
+fn write_addresses(out: &mut Vec<u8>, ip: &Ip) {
+    out.extend_from_slice(b"\"IP\":{\"source\":\"");
+    write_ip(out, ip.source);
+    out.extend_from_slice(b"\",\"destination\":\"");
+    write_ip(out, ip.destination);
+    let version =
+        if ip.source.is_ipv4() { b"\",\"ipVersion\":\"IPv4\"}" } else { b"\",\"ipVersion\":\"IPv6\"}" };
+    out.extend_from_slice(version);
 }
 
 /// `IP` and `l4`.
 fn write_layers(object: &mut Object<'_>, ip: &Ip) {
-    object.object("IP", |object| {
-        quoted(object.key("source"), |out| write_ip(out, ip.source));
-        quoted(object.key("destination"), |out| write_ip(out, ip.destination));
-        object.always_string("ipVersion", if ip.source.is_ipv4() { "IPv4" } else { "IPv6" });
-    });
+    object.members(|out| write_addresses(out, ip));
     let (name, ports) = match &ip.transport {
         Transport::Tcp { source_port, destination_port, flags } => {
             return object.object("l4", |l4| {

@@ -20,6 +20,15 @@ impl<'a> Object<'a> {
         out.push(b'}');
     }
 
+    /// Members alone, for [`Object::members`].
+    pub fn write_members(out: &'a mut Vec<u8>, members: impl FnOnce(&mut Object<'_>)) {
+        // What is separated is not what stands before the first member.
+        let start = out.len();
+        out.push(b'{');
+        members(&mut Object { out });
+        out.remove(start);
+    }
+
     /// Appends `"key":`, with a comma unless it is the first member; the value is the caller's to append.
     #[inline]
     pub fn key(&mut self, key: &str) -> &mut Vec<u8> {
@@ -28,6 +37,18 @@ impl<'a> Object<'a> {
         self.out.extend_from_slice(key.as_bytes());
         self.out.extend_from_slice(b"\":");
         self.out
+    }
+
+    /// Appends members that `write` renders, separated from those before; none is fine.
+    #[inline]
+    pub fn members(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let at = self.out.len();
+        separate(self.out, b'{');
+        let start = self.out.len();
+        write(self.out);
+        if self.out.len() == start {
+            self.out.truncate(at);
+        }
     }
 
     #[inline]
@@ -108,6 +129,12 @@ impl<'a> Object<'a> {
     #[inline]
     pub fn always_flag(&mut self, key: &str, value: bool) {
         self.key(key).extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    /// A string that is known to need no escaping.
+    #[inline]
+    pub fn word(&mut self, key: &str, value: &'static str) {
+        quoted(self.key(key), |out| out.extend_from_slice(value.as_bytes()));
     }
 
     #[inline]

@@ -15,6 +15,8 @@ pub mod doctor;
 pub mod escape;
 pub mod explain;
 mod flow_json;
+mod fragments;
+pub mod groups;
 mod json;
 pub mod lb;
 pub mod listing;

@@ -1,5 +1,6 @@
 //! How events are to be printed.
 
+use super::groups::GroupKey;
 use super::time::TimeFormat;
 
 /// Everything that a [`super::Printer`] is told about form.
@@ -13,6 +14,8 @@ pub struct OutputOptions {
     pub names: bool,
     /// Print the node's name (text formats).
     pub node_name: bool,
+    /// Count events by these instead of printing each; none: print each.
+    pub group_by: Vec<GroupKey>,
     /// Colour, already decided: see [`super::color::decide`].
     pub color: bool,
 }

@@ -3,20 +3,43 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use super::json::{HEX_DIGITS, decimal};
+use super::json::HEX_DIGITS;
 use crate::model::packet::{Packet, Transport};
 
 pub(super) fn write_ip(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
-        IpAddr::V4(v4) => {
-            for (at, octet) in v4.octets().into_iter().enumerate() {
-                out.extend_from_slice(if at > 0 { b"." } else { b"" });
-                decimal(out, octet);
-            }
-        }
+        IpAddr::V4(v4) => write_ipv4(out, v4.octets()),
         // Writing to a Vec cannot fail.
         IpAddr::V6(v6) => drop(write!(out, "{v6}")),
     }
+}
+
+/// The digits of each octet, and how many there are.
+const OCTETS: [([u8; 3], u8); 256] = {
+    let mut octets = [([b'0'; 3], 1); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let (hundreds, tens, ones) = (octet / 100, octet / 10 % 10, octet % 10);
+        octets[octet] = match (hundreds, tens) {
+            (0, 0) => ([b'0' + ones as u8, 0, 0], 1),
+            (0, _) => ([b'0' + tens as u8, b'0' + ones as u8, 0], 2),
+            _ => ([b'0' + hundreds as u8, b'0' + tens as u8, b'0' + ones as u8], 3),
+        };
+        octet += 1;
+    }
+    octets
+};
+
+fn write_ipv4(out: &mut Vec<u8>, octets: [u8; 4]) {
+    let (mut text, mut length) = ([0; 16], 0);
+    for octet in octets {
+        let (digits, count) = OCTETS[usize::from(octet)];
+        text[length..length + 3].copy_from_slice(&digits);
+        length += usize::from(count);
+        text[length] = b'.';
+        length += 1;
+    }
+    out.extend_from_slice(&text[..length - 1]);
 }
 
 pub(super) fn write_mac(out: &mut Vec<u8>, mac: &[u8; 6]) {
@@ -191,9 +214,15 @@ mod tests {
     #[test]
     fn addresses() {
         let mut out = Vec::new();
-        write_ip(&mut out, "203.0.113.7".parse().unwrap());
+        for ip in ["203.0.113.7", "0.9.10.99", "100.255.199.1"] {
+            write_ip(&mut out, ip.parse().unwrap());
+            out.push(b' ');
+        }
         write_ip(&mut out, "fd00::1:20".parse().unwrap());
         write_mac(&mut out, &[0x0a, 0x1b, 0x2c, 0x3d, 0x4e, 0x5f]);
-        assert_eq!(String::from_utf8(out).unwrap(), "203.0.113.7fd00::1:200a:1b:2c:3d:4e:5f");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "203.0.113.7 0.9.10.99 100.255.199.1 fd00::1:200a:1b:2c:3d:4e:5f"
+        );
     }
 }

@@ -5,16 +5,18 @@ use std::io::{self, Write};
 
 use jiff::tz::TimeZone;
 
+use super::flow_json::Json;
+use super::groups::{Form, Groups};
 use super::lost::{self, Lost};
 use super::options::{Format, OutputOptions};
 use super::table::Table;
 use super::text::Text;
 use super::time::{Clock, local_zone};
-use super::uuid::Uuids;
 use super::why::brief::Rendered;
-use super::{dict, flow_json, text};
+use super::{dict, text};
 use crate::cilium::release::ReleaseRange;
 use crate::model::flow::Flow;
+use crate::model::time::WallTime;
 
 /// Bytes after which the buffer goes out without being asked.
 const FLUSH_AT: usize = 64 * 1024;
@@ -46,8 +48,8 @@ pub struct Printer<W> {
     node: Node,
     text: Text,
     table: Table,
-    json_clock: Clock,
-    uuids: Uuids,
+    json: Json,
+    groups: Option<Groups>,
     events: u64,
 }
 
@@ -61,8 +63,8 @@ impl<W: Write> Printer<W> {
             text: Text::new(options, &node, Clock::new(options.time_format, zone)),
             table: Table::default(),
             node,
-            json_clock: Clock::json(),
-            uuids: Uuids::new(),
+            json: Json::default(),
+            groups: (!options.group_by.is_empty()).then(|| Groups::new(&options.group_by)),
             events: 0,
         }
     }
@@ -75,15 +77,21 @@ impl<W: Write> Printer<W> {
     /// Takes the node's view anew: the agent may have been upgraded while we run.
     pub fn set_releases(&mut self, releases: ReleaseRange) {
         self.node.releases = releases;
+        self.json.forget();
         self.text.set_releases(releases);
     }
 
+    /// Prints an event, or counts it for [`Self::report_groups`].
     pub fn flow(&mut self, flow: &Flow) -> io::Result<()> {
         self.explained(flow, None)
     }
 
     /// An event with the policy behind it: a second line in text, a key in JSON.
     pub fn explained(&mut self, flow: &Flow, why: Option<&Rendered>) -> io::Result<()> {
+        if let Some(groups) = &mut self.groups {
+            groups.add(flow, &self.node);
+            return Ok(());
+        }
         let out = &mut self.buffer;
         match self.format {
             Format::Compact => {
@@ -96,10 +104,19 @@ impl<W: Write> Printer<W> {
             Format::Table => self.table.flow(out, &mut self.text, flow),
             Format::Json | Format::Jsonpb => {
                 let tracer = (self.format == Format::Json).then_some(why);
-                flow_json::write(out, flow, &self.node, &mut self.json_clock, &mut self.uuids, tracer);
+                self.json.write(out, flow, &self.node, tracer);
             }
         }
         self.written()
+    }
+
+    /// Prints the groups that have grown since the last report, or all of them when it is the `last` one.
+    pub fn report_groups(&mut self, time: WallTime, last: bool) -> io::Result<()> {
+        let Some(groups) = &mut self.groups else { return Ok(()) };
+        let json = matches!(self.format, Format::Json | Format::Jsonpb);
+        let clock = if json { &mut self.json.clock } else { &mut self.text.clock };
+        groups.report(&mut Form { out: &mut self.buffer, clock, node: &self.node, json, last, time });
+        self.write_out()
     }
 
     /// Events that were lost before they could be printed.
@@ -109,7 +126,7 @@ impl<W: Write> Printer<W> {
             Format::Compact => lost::compact(out, lost),
             Format::Dict => dict::lost(out, &self.text, lost, self.events == 0),
             Format::Table => self.table.lost(out, &self.text, lost),
-            Format::Json | Format::Jsonpb => lost::json(out, lost, &self.node.name, &mut self.json_clock),
+            Format::Json | Format::Jsonpb => lost::json(out, lost, &self.node.name, &mut self.json.clock),
         }
         self.written()
     }

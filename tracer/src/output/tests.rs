@@ -74,7 +74,7 @@ fn tcp(source_port: u16, destination_port: u16) -> Transport {
 }
 
 /// The example of Hubble's compact line: 2026-01-06 18:26:04.783 UTC.
-fn denied() -> Flow {
+pub(super) fn denied() -> Flow {
     Flow {
         time: WallTime(1_767_723_964_783_000_000),
         boot_time: BootTime(99),
@@ -104,7 +104,7 @@ fn denied() -> Flow {
 }
 
 /// A kernel drop: UDP from an IPv6 address to a name that was looked up.
-fn closed_port() -> Flow {
+pub(super) fn closed_port() -> Flow {
     let udp = Transport::Udp { source_port: 40000, destination_port: 53 };
     Flow {
         source: Source::Kernel,
@@ -344,6 +344,52 @@ fn jsonpb_prints_numbers_where_names_are_unknown() {
     let line = json_line(Format::Jsonpb, &Flow { cilium: Some(drop), ..denied() });
     assert_eq!(line["flow"]["drop_reason_desc"], 250);
     assert_eq!(line["flow"]["file"], json!({"name": "unknown(103)", "line": 7}));
+}
+
+/// Each changes one thing that a kept piece of JSON is rendered from.
+const CHANGES: [fn(&mut Flow); 17] = [
+    |_| {},
+    |flow| flow.src.identity = Some(Identity(77)),
+    |flow| flow.src.endpoint = None,
+    |flow| flow.src = pod(988, 1234, "default", "app", &["k8s:app=app"]),
+    |flow| flow.src.labels = Some(Arc::new(Labels::new(["k8s:app=\"other\"".to_owned()]))),
+    |flow| flow.dst = pod(987, 1234, "default", "app", &[]),
+    |flow| flow.direction = Direction::Ingress,
+    |flow| flow.interface = Some(Interface { index: IfIndex(7), name: "lxc1".into() }),
+    |flow| flow.interface = Some(Interface { index: IfIndex(7), name: "lxc2".into() }),
+    |flow| flow.cilium.iter_mut().for_each(|drop| drop.reason = DropReason(181)),
+    |flow| flow.cilium.iter_mut().for_each(|drop| drop.ext_error = -12),
+    |flow| flow.cilium.iter_mut().for_each(|drop| drop.ip_trace_id = 5),
+    |flow| flow.cilium.iter_mut().for_each(|drop| drop.place = None),
+    |flow| flow.kernel = Some(KernelDrop { reason: Some(9), location: 0xff, ..KernelDrop::default() }),
+    |flow| flow.kernel = closed_port().kernel,
+    |flow| flow.dst.identity_source = IdentitySource::Ipcache,
+    |flow| flow.inferred.insert(Inferred::FileName),
+];
+
+#[test]
+fn kept_pieces_change_no_line() {
+    let change = |base: fn() -> Flow, change: &fn(&mut Flow)| {
+        let mut flow = base();
+        change(&mut flow);
+        flow
+    };
+    let all = [denied as fn() -> Flow, closed_port].into_iter();
+    let flows: Vec<Flow> = all.flat_map(|base| CHANGES.iter().map(move |one| change(base, one))).collect();
+    let masked = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        line["flow"]["uuid"].take();
+        line.to_string()
+    };
+    for format in [Format::Json, Format::Jsonpb] {
+        let twice: Vec<Flow> = flows.iter().chain(&flows).cloned().collect();
+        let text = lines(&text_options(format), &twice);
+        assert_eq!(text.lines().count(), twice.len());
+        for (line, flow) in text.lines().zip(&twice) {
+            let alone = lines(&text_options(format), std::slice::from_ref(flow));
+            assert_eq!((masked(line), line.len()), (masked(&alone), alone.trim_end().len()));
+        }
+    }
 }
 
 #[test]

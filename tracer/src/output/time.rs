@@ -93,6 +93,9 @@ pub struct Clock {
     second: Option<i64>,
     head: String,
     tail: String,
+    /// The last time and how it was printed: one event may print its time twice.
+    last: Option<WallTime>,
+    text: Vec<u8>,
 }
 
 impl Clock {
@@ -106,6 +109,8 @@ impl Clock {
             second: None,
             head: String::new(),
             tail: String::new(),
+            last: None,
+            text: Vec::new(),
         }
     }
 
@@ -115,6 +120,16 @@ impl Clock {
     }
 
     pub fn write(&mut self, out: &mut Vec<u8>, time: WallTime) {
+        if self.last != Some(time) {
+            self.text.clear();
+            let mut text = std::mem::take(&mut self.text);
+            self.write_anew(&mut text, time);
+            (self.text, self.last) = (text, Some(time));
+        }
+        out.extend_from_slice(&self.text);
+    }
+
+    fn write_anew(&mut self, out: &mut Vec<u8>, time: WallTime) {
         let second = time.0.div_euclid(1_000_000_000);
         if self.second != Some(second) {
             self.render(second);

@@ -1,6 +1,7 @@
 //! The key `tracer` of `-o json`: what Hubble's flow has no field for. Its fields only ever grow within one
 //! schema version; docs/events.md lists them.
 
+use super::fragments::{Fragments, OriginKey, ReasonKey};
 use super::json::{Object, quoted};
 use super::why::brief::Rendered;
 use crate::cilium::ext_error::ExtError;
@@ -14,28 +15,61 @@ use crate::model::reason::KernelDrop;
 /// Raised when a field changes its meaning or disappears.
 pub const SCHEMA_VERSION: u32 = 1;
 
-pub(super) fn write(object: &mut Object<'_>, flow: &Flow, releases: ReleaseRange, why: Option<&Rendered>) {
-    object.always_number("schema_version", SCHEMA_VERSION);
-    object.always_string("source", source(flow.source));
-    object.always_strings("taps", taps(flow));
-    object.number64("boot_time_ns", flow.boot_time.0);
+/// Pieces that come again.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    reasons: Fragments<ReasonKey>,
+    origins: Fragments<OriginKey>,
+}
+
+impl Pieces {
+    /// `why`: the policy behind the event, if it was asked.
+    pub fn write(
+        &mut self,
+        object: &mut Object<'_>,
+        flow: &Flow,
+        releases: ReleaseRange,
+        why: Option<&Rendered>,
+    ) {
+        object.always_number("schema_version", SCHEMA_VERSION);
+        object.word("source", source(flow.source));
+        object.key("taps").extend_from_slice(taps(flow));
+        object.number64("boot_time_ns", flow.boot_time.0);
+        let reasons = |out: &mut Vec<u8>| {
+            Object::write_members(out, |object| write_reasons(object, flow, releases));
+        };
+        object.members(|out| self.reasons.write(out, flow, reasons));
+        write_skb(object, flow);
+        object.object("packet", |object| write_packet(object, &flow.packet, flow.bytes.len()));
+        let origin = |out: &mut Vec<u8>| Object::write_members(out, |object| write_origin(object, flow));
+        object.members(|out| self.origins.write(out, flow, origin));
+        if let Some(why) = why {
+            object.key("why").extend_from_slice(&why.json);
+        }
+    }
+
+    /// Forgets what depends on the node's releases.
+    pub fn forget(&mut self) {
+        self.reasons.clear();
+    }
+}
+
+fn write_reasons(object: &mut Object<'_>, flow: &Flow, releases: ReleaseRange) {
     if let Some(drop) = &flow.cilium {
         object.object("cilium", |object| write_cilium(object, drop, releases));
     }
     if let Some(kernel) = &flow.kernel {
         object.object("kernel", |object| write_kernel(object, kernel));
     }
-    write_skb(object, flow);
-    object.object("packet", |object| write_packet(object, &flow.packet, flow.bytes.len()));
+}
+
+fn write_origin(object: &mut Object<'_>, flow: &Flow) {
     object.object("identity_from", |object| {
         object.always_string("source", identity_source(flow.src.identity_source));
         object.always_string("destination", identity_source(flow.dst.identity_source));
     });
     object.always_flag("names_stale", names_stale(flow));
     object.always_strings("inferred", flow.inferred.iter().map(inferred));
-    if let Some(why) = why {
-        object.key("why").extend_from_slice(&why.json);
-    }
 }
 
 const fn source(source: Source) -> &'static str {
@@ -47,10 +81,12 @@ const fn source(source: Source) -> &'static str {
 }
 
 /// Which taps the event was put together from.
-fn taps(flow: &Flow) -> impl Iterator<Item = &'static str> {
-    let message = (flow.source == Source::Message).then_some("message");
-    let free = (flow.kernel.is_some() || flow.source != Source::Message).then_some("free");
-    message.into_iter().chain(free)
+fn taps(flow: &Flow) -> &'static [u8] {
+    match (flow.source, &flow.kernel) {
+        (Source::Message, Some(_)) => b"[\"message\",\"free\"]",
+        (Source::Message, None) => b"[\"message\"]",
+        _ => b"[\"free\"]",
+    }
 }
 
 fn write_cilium(object: &mut Object<'_>, drop: &CiliumDrop, releases: ReleaseRange) {

@@ -13,7 +13,7 @@ use crate::correlate::record::Record;
 use crate::filter::FilterSet;
 use crate::kernel::names::RunningKernel;
 use crate::model::flow::Flow;
-use crate::model::time::BootTime;
+use crate::model::time::{BootTime, WallTime};
 use crate::output::lost::Lost;
 use crate::output::{Printer, is_closed_pipe};
 
@@ -139,6 +139,14 @@ impl<W: Write> Stage<W> {
         if self.end.is_none() {
             let printed = if self.selection.print { self.printer.lost(lost) } else { Ok(()) };
             let printed = printed.and_then(|()| self.sinks.each(|sink| sink.lost(lost)));
+            self.note_end(printed);
+        }
+    }
+
+    /// Prints the groups of `--aggregate-by`, also when the wanted number of events has been counted.
+    pub fn report_groups(&mut self, time: WallTime, last: bool) {
+        if self.selection.print && matches!(self.end, None | Some(End::Count)) {
+            let printed = self.printer.report_groups(time, last);
             self.note_end(printed);
         }
     }

@@ -240,6 +240,7 @@ fn reader(
         events_map: stage.view.events_map(),
         chain: Chain { join: Join::default(), stage, malformed: 0 },
         completeness: plan.completeness,
+        report_groups: plan.report_groups,
         debug: global.debug,
         losses: Losses::default(),
         received: 0,

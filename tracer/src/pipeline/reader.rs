@@ -12,6 +12,7 @@ use tracer_common::event::TapCounters;
 use super::accounts::Accounts;
 use super::chain::{Chain, End};
 use crate::kernel::clock::{WallOffset, boot_now};
+use crate::model::time::WallTime;
 use crate::output::lost::{Lost, LostSource};
 use crate::output::summary::Summary;
 use crate::probe::Probe;
@@ -32,12 +33,38 @@ pub struct Reader<W> {
     pub accounts: Accounts,
     /// Print the accounts that often while running.
     pub completeness: Option<Duration>,
+    /// Print the groups of `--aggregate-by` that often.
+    pub report_groups: Option<Duration>,
     pub received: u64,
     pub events_map: Option<tracer_common::id::MapId>,
     pub debug: bool,
     pub losses: Losses,
     /// Watched for its reader going away.
     pub stdout: OwnedFd,
+}
+
+/// Something that is done at an interval.
+struct Due {
+    every: Duration,
+    at: Instant,
+}
+
+impl Due {
+    fn every(every: Duration) -> Self {
+        Self { every, at: Instant::now() + every }
+    }
+
+    fn is_time(&mut self, now: Instant) -> bool {
+        let due = now >= self.at;
+        if due {
+            self.at = now + self.every;
+        }
+        due
+    }
+}
+
+fn wall_now() -> WallTime {
+    WallOffset::now().wall(boot_now())
 }
 
 /// Losses in the ring, as far as the stream has told of them.
@@ -69,7 +96,8 @@ impl<W: Write> Reader<W> {
         let mut logger = if self.debug { self.probe.logger() } else { None };
         self.tell_notices();
         let mut next_upkeep = Instant::now() + UPKEEP;
-        let mut next_accounts = self.completeness.map(|every| Instant::now() + every);
+        let mut accounts = self.completeness.map(Due::every);
+        let mut groups = self.report_groups.map(Due::every);
         while self.wait(bell, next_upkeep) {
             let now = Instant::now();
             self.chain.stage.view.refresh(now);
@@ -83,11 +111,11 @@ impl<W: Write> Reader<W> {
                 self.look_after();
                 next_upkeep = now + UPKEEP;
             }
-            if let (Some(due), Some(every)) = (next_accounts, self.completeness)
-                && now >= due
-            {
+            if accounts.as_mut().is_some_and(|due| due.is_time(now)) {
                 self.report();
-                next_accounts = Some(now + every);
+            }
+            if groups.as_mut().is_some_and(|due| due.is_time(now)) {
+                self.chain.stage.report_groups(wall_now(), false);
             }
             if taken > 0 {
                 std::thread::sleep(REST);
@@ -158,8 +186,12 @@ impl<W: Write> Reader<W> {
         let taps = Tap::ALL.map(|tap| self.probe.counters.read(tap).unwrap_or_default());
         let count = self.losses.news(&taps, running);
         if count > 0 {
-            let time = WallOffset::now().wall(boot_now());
-            self.chain.stage.lost(&Lost { source: LostSource::KernelRing, count, cpu: None, time });
+            self.chain.stage.lost(&Lost {
+                source: LostSource::KernelRing,
+                count,
+                cpu: None,
+                time: wall_now(),
+            });
         }
     }
 
@@ -182,6 +214,7 @@ impl<W: Write> Reader<W> {
         while self.read() > 0 {}
         self.report_lost(false);
         self.chain.finish();
+        self.chain.stage.report_groups(wall_now(), true);
         self.tell_notices();
     }
 }

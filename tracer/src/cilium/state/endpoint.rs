@@ -13,6 +13,7 @@ use tracer_common::id::{EndpointId, Identity};
 use super::file::StateError;
 use super::labels::{JsonLabels, to_labels};
 use crate::cilium::release::AgentVersion;
+use crate::cilium::trusted::TrustedMap;
 use crate::model::endpoint::{DnsNames, Labels};
 
 /// The line of the header that carries the data, after ` * `.
@@ -40,7 +41,7 @@ pub struct EndpointState {
     /// The datapath does not check the sender's address.
     pub any_source: bool,
     /// Names that the DNS proxy has answered to this endpoint, by address, without the final dot.
-    pub dns_names: HashMap<IpAddr, DnsNames>,
+    pub dns_names: TrustedMap<IpAddr, DnsNames>,
 }
 
 impl EndpointState {
@@ -162,7 +163,7 @@ fn lenient<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
     Ok(serde_json::from_value(value).ok())
 }
 
-fn dns_names(history: Option<Vec<DnsLookup>>, zombies: Option<DnsZombies>) -> HashMap<IpAddr, DnsNames> {
+fn dns_names(history: Option<Vec<DnsLookup>>, zombies: Option<DnsZombies>) -> TrustedMap<IpAddr, DnsNames> {
     let mut names = HashMap::new();
     for lookup in history.unwrap_or_default() {
         for ip in lookup.ips.unwrap_or_default() {
