@@ -212,6 +212,15 @@ impl<W: Write> Listing<W> {
         self.finish_with("", |_| {})
     }
 
+    /// Ends a listing that looked for one thing and has no row: nothing is printed, but for the empty list that
+    /// readers of JSON and YAML wait for.
+    pub fn finish_empty(self) -> io::Result<()> {
+        match self.options.format {
+            ListFormat::Json | ListFormat::Jsonl | ListFormat::Yaml => self.finish().map(drop),
+            ListFormat::Table | ListFormat::Wide | ListFormat::Csv | ListFormat::Cilium => Ok(()),
+        }
+    }
+
     /// Ends the listing with `footer` (text formats; whole lines) or with more members of the object that
     /// [`Self::named`] made.
     pub fn finish_with(mut self, footer: &str, members: impl FnOnce(&mut Object<'_>)) -> io::Result<u64> {

@@ -157,11 +157,8 @@ pub fn get(global: &Global, plan: &GetPlan) -> Result<Exit, RunError> {
     let undecoded = std::mem::take(&mut shower.undecoded);
     maps.report.undecoded("connection tracking", undecoded);
     match (maps.exit(), shower.shown) {
-        // Nothing on stdout, but for the empty list that readers of JSON wait for.
         (exit, 0) => {
-            if !plan.listing.format.is_text() {
-                shower.finish(&mut maps)?;
-            }
+            shower.listing.finish_empty().map_err(RunError::Output)?;
             tracing::warn!("no entry for this connection");
             Ok(if exit == Exit::Done { Exit::ConditionNotMet } else { exit })
         }

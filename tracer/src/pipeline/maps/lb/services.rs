@@ -34,13 +34,12 @@ pub fn get(global: &Global, plan: &GetPlan) -> Result<Exit, RunError> {
         Listing::new(io::stdout().lock(), &plan.listing, super::columns(View::Services, &plan.listing));
     let only = Only { address: plan.address, protocol: plan.protocol };
     let rows = list(&mut maps, &view, plan.listing.numeric, Some(&only), &mut listing);
-    listing.finish().map_err(RunError::Output)?;
-    match (rows, maps.exit()) {
-        (0, Exit::Done) => {
-            Err(RunError::NoMap(format!("no frontend `{}` in the services maps", plan.address)))
-        }
-        (_, exit) => Ok(exit),
+    if rows == 0 && maps.exit() == Exit::Done {
+        listing.finish_empty().map_err(RunError::Output)?;
+        return Err(RunError::NoMap(format!("no frontend `{}` in the services maps", plan.address)));
     }
+    listing.finish().map_err(RunError::Output)?;
+    Ok(maps.exit())
 }
 
 /// Returns how many frontends were shown.
