@@ -89,7 +89,7 @@ impl Traffic {
         match self {
             Self::Any => 0,
             Self::Protocol(_) => 8,
-            Self::Ports { bits, .. } => 8 + bits,
+            Self::Ports { bits, .. } => bits.saturating_add(8),
         }
     }
 

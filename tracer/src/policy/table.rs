@@ -93,9 +93,9 @@ impl Table {
         table
     }
 
-    /// So many entries could not be read or decoded: nothing is certain.
+    /// So many entries more could not be read or decoded: nothing is certain.
     pub fn with_unread(mut self, entries: u64) -> Self {
-        self.unread = entries;
+        self.unread += entries;
         self
     }
 
@@ -111,8 +111,17 @@ impl Table {
         self
     }
 
-    fn insert(&mut self, entry: Entry) {
+    /// Bits of a port beyond those that count are dropped, as the kernel does; with more bits than a port has
+    /// the entry counts as not read.
+    fn insert(&mut self, mut entry: Entry) {
         let Key { direction, identity, traffic } = entry.key;
+        let (first, _) = traffic.ports().unwrap_or_default();
+        let protocol = traffic.protocol().unwrap_or_default();
+        let Some(traffic) = Traffic::new(traffic.prefix_length(), protocol, first) else {
+            self.unread += 1;
+            return;
+        };
+        entry.key.traffic = traffic;
         let place = *self.places.entry(packed(direction, identity, traffic)).or_insert_with(|| {
             self.entries.push(entry);
             self.entries.len() as u32 - 1

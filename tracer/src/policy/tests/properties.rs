@@ -124,6 +124,14 @@ fn covering<'a>(table: &'a Table, query: &'a Query) -> impl Iterator<Item = &'a 
     table.entries().iter().filter(is_for)
 }
 
+fn key_of(query: &Query) -> Key {
+    Key {
+        direction: query.direction,
+        identity: query.identity,
+        traffic: Traffic::port(query.protocol, query.look_up_port()),
+    }
+}
+
 fn with(table: &Table, entry: Entry) -> Table {
     Table::new(table.order(), table.entries().iter().copied().chain([entry]))
 }
@@ -154,6 +162,25 @@ proptest! {
         prop_assert_eq!(decision.reason.is_some(), is_denied(&decision) || decision.audited);
         prop_assert!(!(decision.audited && (!audit || is_denied(&decision))));
         prop_assert_eq!(without_steps(decision), judge_quickly(&table, &facts, &settings));
+    }
+
+    /// Bits that no entry can have: nothing is concluded, and nothing breaks.
+    #[test]
+    fn no_entry_is_too_odd(
+        order in orders(),
+        entries in prop::collection::vec(any_entries(), 0..9),
+        (protocol, first) in any::<(u8, u16)>(),
+        bits in prop_oneof![0u8..20, any::<u8>()],
+        query in queries(),
+    ) {
+        let odd = Key { traffic: Traffic::Ports { protocol, first, bits }, ..key_of(&query) };
+        let table = with(&Table::new(order, entries), Entry::allow(odd));
+        let decision = evaluate(&table, &query);
+        let is_possible = bits <= 16;
+        prop_assert_eq!(table.unread(), u64::from(!is_possible));
+        prop_assert!(table.entries().iter().all(|entry| entry.key.traffic.prefix_length() <= 24));
+        prop_assert!(is_possible || decision.verdict == Verdict::Unknown);
+        near_misses(&table, &query, &decision);
     }
 
     /// An entry that does not cover the packet has no say, and nobody wins who does not cover it.
@@ -205,9 +232,7 @@ proptest! {
         query in queries(),
     ) {
         prop_assume!(query.look_up_port() != 0);
-        let traffic = Traffic::port(query.protocol, query.look_up_port());
-        let key = Key { direction: query.direction, identity: query.identity, traffic };
-        let decision = decide(&with(&Table::new(order, entries), Entry::deny(key)), &query);
+        let decision = decide(&with(&Table::new(order, entries), Entry::deny(key_of(&query))), &query);
         prop_assert_eq!(decision.reason, Some(reason::DENY));
     }
 
