@@ -7,9 +7,12 @@ mod load;
 use std::alloc::System;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tracer::cilium::node::NodeView;
 use tracer::cilium::release::ReleaseRange;
+use tracer::cilium::source::NodeSource;
 use tracer::filter::build::FilterBuilder;
 use tracer::model::endpoint::{Labels, LocalEndpoint, Peer};
 use tracer::model::flow::{CiliumDrop, Direction, Flow, InferredSet, Interface, Source, Verdict};
@@ -18,6 +21,7 @@ use tracer::model::reason::{DropReason, KernelDrop, SourcePlace};
 use tracer::model::time::{BootTime, WallTime};
 use tracer::output::options::{Format, OutputOptions};
 use tracer::output::{Node, Printer};
+use tracer::pipeline::why::stream::Explainer;
 use tracer_common::id::{EndpointId, Identity, IfIndex};
 
 #[global_allocator]
@@ -117,10 +121,10 @@ fn whole_events_allocate_nothing() {
 #[test]
 fn an_event_allocates_nothing() {
     whole_events_allocate_nothing();
-    filtering_and_printing_allocate_nothing_per_event();
+    filtering_explaining_and_printing_allocate_nothing_per_event();
 }
 
-fn filtering_and_printing_allocate_nothing_per_event() {
+fn filtering_explaining_and_printing_allocate_nothing_per_event() {
     let mut flags = FilterBuilder::default();
     for (flag, value) in [
         ("label", "app in (server,client),!team"),
@@ -134,16 +138,23 @@ fn filtering_and_printing_allocate_nothing_per_event() {
     }
     let filter = flags.finish().unwrap();
     let mut flows = [drop_of("10.0.0.1", "10.0.0.2"), drop_of("fd00::1", "fd00::2")];
+    // Without maps the policy is not known, which is an answer to keep like any other. It is asked again each second.
+    let (view, mut explainer) = (NodeView::new(NodeSource::default(), Instant::now()), Explainer::default());
     for format in [Format::Compact, Format::Dict, Format::Table, Format::Json, Format::Jsonpb] {
         let options = OutputOptions { format, names: true, color: true, ..OutputOptions::default() };
         let mut printer = Printer::new(io::sink(), &options, Node::new("east", "node-a", ReleaseRange::ANY));
-        flows.iter().for_each(|flow| printer.flow(flow).unwrap());
+        for flow in &flows {
+            let why = explainer.explain(flow, &view);
+            assert!(why.is_some(), "policy dropped it");
+            printer.explained(flow, why.as_deref()).unwrap();
+        }
         let region = Region::new(ALLOCATOR);
         for at in 0..EVENTS {
             let flow = &mut flows[at % 2];
             flow.time.0 += 1_000_000;
             std::hint::black_box(filter.matches(flow));
-            printer.flow(flow).unwrap();
+            let why = explainer.explain(flow, &view);
+            printer.explained(flow, why.as_deref()).unwrap();
         }
         let allocations = region.change().allocations;
         assert!(allocations <= ALLOWED, "{format:?}: {allocations} allocations for {EVENTS} events");

@@ -547,6 +547,8 @@ const ALL_COMMANDS: &[&str] = &[
     "lb list --maglev",
     "lb get 10.96.0.20:80",
     "lb check",
+    "why default/client default/server:9090/tcp",
+    "why default/client 10.96.0.20:80/tcp -o json",
     "capacity --window 10ms",
     "bpf ct list global",
     "bpf lb list",

@@ -12,7 +12,8 @@ use crate::node::cast::{
     CLIENT, DENIED_CIDR4, DENIED_IDENTITY4, DENIED_IPV4, DNS, HOST_ENDPOINT, Pod, SERVER,
 };
 use crate::node::catalogue::policy_pin;
-use crate::node::encode::{PolicyEntry, ipcache_key};
+use crate::node::clock::unix_seconds;
+use crate::node::encode::{PolicyEntry, auth_entry, ipcache_key};
 use crate::node::kernel::bpf::TestRun;
 use crate::node::traffic::{Frame, tcp_syn4, udp4};
 use crate::node::{Generation, Node};
@@ -27,6 +28,8 @@ crate::tests![
     replies_need_no_policy: 120,
     unknown_ends_are_one_clear_line: 120,
     what_else_explains_a_denial_is_told: 120,
+    settings_of_the_agent_count: 120,
+    a_snapshot_answers_as_the_node_did: 120,
     an_event_is_explained: 120,
     drops_carry_their_policy: 120,
     drops_carry_their_policy_as_text: 120,
@@ -190,6 +193,10 @@ fn other_ends_have_their_verdicts() -> Result<Outcome> {
         // "and the host".
         ("host", "default/server:22/tcp", 0, "allowed", 0),
         ("192.0.2.10", "default/server:22/tcp", 0, "allowed", 0),
+        // This node's own traffic: the host firewall is off.
+        ("host", "10.244.2.20:8080/tcp", 0, "allowed", 0),
+        ("198.51.100.7", "192.0.2.10:22/tcp", 0, "allowed", 0),
+        ("default/client", "192.0.2.10:22/tcp", 0, "allowed", 0),
         ("default/client", "world:443/tcp", 0, "allowed", 0),
         ("default/client", "10.244.2.20:8080/tcp", 0, "allowed", 0),
         ("default/client", "default/server/icmp", 7, "denied", 133),
@@ -344,9 +351,82 @@ fn what_else_explains_a_denial_is_told() -> Result<Outcome> {
     );
     ensure!(near(&json["egress"], "proxy_not_listening").is_some(), "{}", json["egress"]);
 
-    // The host's own policy: the pretend agent's settings say whether the firewall is on.
     let (exit, _) = asked(&node, &["host", &format!("{}:22/tcp", SERVER.ipv4)])?;
-    ensure!(exit == 7, "an empty map lets not even the host in ({HOST_ENDPOINT})");
+    ensure!(exit == 7, "an empty map lets not even the host in");
+    Ok(Outcome::Passed)
+}
+
+/// Replaces a setting in the agent's file.
+fn set(node: &Node, from: &str, to: &str) -> Result<()> {
+    let script = format!("sed -i 's/{from}/{to}/' /run/cilium/state/agent-runtime-config.json");
+    let output = node.run(Command::new("sh").args(["-c", &script]))?;
+    ensure!(output.status.success(), "{}", stderr(&output));
+    Ok(())
+}
+
+/// Audit mode lets a denied packet pass and says so; the host firewall makes the host's own policy count; an entry
+/// that asks for authentication is asked against the map of authentications.
+fn settings_of_the_agent_count() -> Result<Outcome> {
+    let node = Node::builder().generation(Generation::V1_17).build()?;
+    let host = Pod { name: "host", endpoint: HOST_ENDPOINT, ..SERVER };
+    node.remove_policy_entry(&host, &PolicyEntry::allow_all(false))?;
+    let to_host = ["default/client", "192.0.2.10:22/tcp"];
+    assert_eq!(asked(&node, &to_host)?.0, 0);
+    set(&node, "\"EnableHostFirewall\": false", "\"EnableHostFirewall\": true")?;
+    let (exit, json) = asked(&node, &to_host)?;
+    assert_eq!(
+        (exit, &json["ingress"]["endpoint_id"], &json["ingress"]["verdict"]),
+        (7, &HOST_ENDPOINT.into(), &"denied".into())
+    );
+
+    let spire =
+        PolicyEntry { auth: 1, auth_explicit: true, ..PolicyEntry::allow(CLIENT.identity, TCP, 7000) };
+    node.set_policy_entry(&SERVER, &spire)?;
+    let question = ["default/client", "default/server:7000/tcp"];
+    let (exit, json) = asked(&node, &question)?;
+    assert_eq!(
+        (exit, &json["drop_reason"], &json["ingress"]["auth_type"]),
+        (7, &189.into(), &"spire".into())
+    );
+    assert_eq!(
+        node.test_packet(&CLIENT, &frame(&CLIENT, SERVER.ipv4, TCP, 7000, 50001))?.reason(),
+        Some(189)
+    );
+    let (key, value) = auth_entry(SERVER.identity, CLIENT.identity, 0, 1, unix_seconds() + 3600);
+    node.map("cilium_auth_map")?.update(&key, &value)?;
+    let (exit, json) = asked(&node, &question)?;
+    assert_eq!((exit, &json["verdict"]), (0, &"allowed".into()));
+    ensure!(
+        is_passed(&node.test_packet(&CLIENT, &frame(&CLIENT, SERVER.ipv4, TCP, 7000, 50002))?),
+        "dropped"
+    );
+
+    set(&node, "\"PolicyAuditMode\": false", "\"PolicyAuditMode\": true")?;
+    let (exit, json) = asked(&node, &QUESTION)?;
+    assert_eq!((exit, &json["verdict"], &json["ingress"]["audited"]), (0, &"allowed".into(), &true.into()));
+    Ok(Outcome::Passed)
+}
+
+/// A saved node answers as the live one.
+fn a_snapshot_answers_as_the_node_did() -> Result<Outcome> {
+    let node = Node::builder().generation(Generation::V1_18).build()?;
+    let scratch = Scratch::new()?;
+    let file = scratch.path("node.snapshot");
+    let path = file.to_str().context("path")?;
+    let saved = node.run(Command::new(programs::path("tracer")?).args(["snapshot", "-o", path]))?;
+    ensure!(saved.status.success(), "{}", stderr(&saved));
+    for question in
+        [QUESTION, ["default/client", "203.0.113.7:53/udp"], ["default/client", "10.96.0.20:80/tcp"]]
+    {
+        let (exit, live) = asked(&node, &question)?;
+        let mut command = Command::new(programs::path("tracer")?);
+        let output = command.args(["--snapshot", path, "-q", "why", "-o", "json"]).args(question).output()?;
+        let past: Value = serde_json::from_slice(&output.stdout).with_context(|| stderr(&output))?;
+        assert_eq!(output.status.code(), Some(exit), "{question:?}: {}", stderr(&output));
+        for key in ["verdict", "source", "egress", "ingress", "suggest"] {
+            assert_eq!(live[key], past[key], "{question:?}: {key}");
+        }
+    }
     Ok(Outcome::Passed)
 }
 

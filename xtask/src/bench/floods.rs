@@ -30,6 +30,8 @@ const KEPT: f64 = 0.85;
 enum Reader {
     Nobody,
     Tracer,
+    /// With the policy entry behind each drop.
+    Why,
     PerfRecord,
     PerfTrace,
     Bpftrace,
@@ -37,13 +39,21 @@ enum Reader {
 }
 
 impl Reader {
-    const ALL: [Self; 6] =
-        [Self::Nobody, Self::Tracer, Self::PerfRecord, Self::PerfTrace, Self::Bpftrace, Self::Tcpdrop];
+    const ALL: [Self; 7] = [
+        Self::Nobody,
+        Self::Tracer,
+        Self::Why,
+        Self::PerfRecord,
+        Self::PerfTrace,
+        Self::Bpftrace,
+        Self::Tcpdrop,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Nobody => "nobody",
             Self::Tracer => "`tracer drops -o json`",
+            Self::Why => "`tracer drops --why -o json`",
             Self::PerfRecord => "`perf record -e skb:kfree_skb`, then `perf script`",
             Self::PerfTrace => "`perf trace -e skb:kfree_skb`",
             Self::Bpftrace => "`bpftrace` one-liner",
@@ -51,10 +61,14 @@ impl Reader {
         }
     }
 
+    const fn is_tracer(self) -> bool {
+        matches!(self, Self::Tracer | Self::Why)
+    }
+
     /// The program that must be there.
     const fn foreign(self) -> Option<Foreign> {
         let (program, package) = match self {
-            Self::Nobody | Self::Tracer => return None,
+            Self::Nobody | Self::Tracer | Self::Why => return None,
             Self::PerfRecord | Self::PerfTrace => ("perf", "linux-perf"),
             Self::Bpftrace => ("bpftrace", "bpftrace"),
             Self::Tcpdrop => ("tcpdrop-bpfcc", "bpfcc-tools"),
@@ -71,9 +85,11 @@ impl Reader {
         };
         match self {
             Self::Nobody => words(["sleep", "infinity"]),
-            Self::Tracer => {
+            Self::Tracer | Self::Why => {
                 let mut line = words([&bench.tracer]);
-                line.extend(words(["drops", "-o", "json", "--ready-file"]));
+                line.extend(words(["drops", "-o", "json"]));
+                line.extend(words((self == Self::Why).then_some("--why")));
+                line.extend(words(["--ready-file"]));
                 line.push(go_file(bench).into());
                 line
             }
@@ -170,7 +186,7 @@ fn one(bench: &Bench, reader: Reader, sender: Sender) -> Result<Run> {
     }
     let cost = cost_file(bench);
     let mut line = words(["taskset", "-c", &reader_cpu()]);
-    if reader != Reader::Tracer {
+    if !reader.is_tracer() {
         let script = "(sleep \"$1\"; : >\"$2\") & shift 2; exec \"$@\"";
         let patience = if reader == Reader::Nobody { 0 } else { ATTACH };
         line.extend(words(["sh", "-c", script, "sh", &patience.to_string()]));
@@ -203,7 +219,7 @@ struct Found {
 fn found(bench: &Bench, reader: Reader, out: &PathBuf, log: &Path) -> Result<Found> {
     let found = match reader {
         Reader::Nobody => return Ok(Found::default()),
-        Reader::Tracer => {
+        Reader::Tracer | Reader::Why => {
             let summary = Summary::read(log)?;
             Found {
                 captured: u64::try_from(summary.number("/events/shown")?)?,
@@ -374,8 +390,7 @@ fn verdicts(section: &mut Section, field: &[Ranked]) {
         return;
     };
     let median = |samples: &Option<Samples>| samples.as_ref().map_or(0.0, Samples::median);
-    let others =
-        field.iter().filter(|(reader, ..)| *reader != Reader::Tracer).map(|(_, speed, ..)| median(speed));
+    let others = field.iter().filter(|(reader, ..)| !reader.is_tracer()).map(|(_, speed, ..)| median(speed));
     let best = others.fold(0.0, f64::max);
     section.table(
         &["tracer", "measured", "target", ""],

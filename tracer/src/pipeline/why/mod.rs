@@ -34,7 +34,7 @@ use crate::output::is_closed_pipe;
 use crate::output::why as output;
 use crate::pipeline::RunError;
 use crate::pipeline::maps::{MapNode, capacity};
-use crate::policy::decision::Verdict;
+use crate::policy::decision::{Verdict, reason};
 use crate::why::answer::{Answer, Evidence, Near, Party, Path, Place, Side, worse};
 use crate::why::suggest::{self, Suggestion};
 use event::Event;
@@ -329,7 +329,13 @@ impl Asking {
             _ => self.ingress(&around),
         };
         let verdicts = [egress.verdict(), ingress.verdict()];
-        let verdict = verdicts.into_iter().flatten().reduce(worse).unwrap_or(Verdict::Unknown);
+        let asked = verdicts.into_iter().flatten().reduce(worse);
+        // What this node sends, takes or forwards by itself is its to let pass, policy or not.
+        let is_handled = backend.is_some()
+            || [&answer.source, &destination].into_iter().any(|party| party.place == Place::Host);
+        let unasked =
+            if is_handled && directions == Directions::Both { Verdict::Allowed } else { Verdict::Unknown };
+        let verdict = asked.unwrap_or(unasked);
         Path { backend, destination, tracked, egress, ingress, verdict }
     }
 
@@ -378,6 +384,7 @@ fn settle(answer: &mut Answer) {
         let sides = [path.egress.asked(), path.ingress.asked()];
         sides.into_iter().flatten().find_map(|asked| asked.decision.reason)
     });
+    other_reason(answer);
     let all_elsewhere =
         answer.paths.iter().all(|path| path.egress.asked().is_none() && path.ingress.asked().is_none());
     if all_elsewhere && worst == Verdict::Unknown {
@@ -386,6 +393,26 @@ fn settle(answer: &mut Answer) {
             "no policy of this node is asked about this packet: neither end is an endpoint here",
         ));
     }
+}
+
+/// An event may be about a drop that policy had no part in.
+fn other_reason(answer: &mut Answer) {
+    let Some(told) = &answer.told else { return };
+    let policy =
+        [reason::NO_ENTRY, reason::DENY, reason::AUTH_REQUIRED, reason::FRAGMENT, reason::NO_NODE_ID];
+    let text = match told.reason {
+        Some(code) if policy.contains(&code) => return,
+        Some(code) => {
+            let name = crate::cilium::reason::text(code).unwrap_or("another reason");
+            format!(
+                "the packet was dropped for another reason than policy ({name}): `tracer explain {}`",
+                code.0
+            )
+        }
+        None if told.by_kernel => "the kernel dropped the packet, not Cilium's policy".to_owned(),
+        None => return,
+    };
+    answer.remarks.push(Near::new("other_reason", text));
 }
 
 /// What would make every denied side allow.

@@ -117,8 +117,11 @@ impl Asking {
             traffic(entry.key.traffic),
             who(entry.key.identity, labels.as_deref())
         );
-        let is_pod = labels.as_deref().is_some_and(|labels| !labels::telling(labels).is_empty());
-        if is_pod && !lacking.is_empty() {
+        // What tells pods apart says nothing about nodes and the world.
+        let are_pods = [&asked.labels, &labels]
+            .into_iter()
+            .all(|labels| labels.as_deref().is_some_and(|labels| !labels::telling(labels).is_empty()));
+        if are_pods && !lacking.is_empty() {
             text.push_str(&format!("; {} lacks {}", asked.identity, lacking.join(", ")));
         }
         Near { entry: Some(*entry), lacking, beyond, ..Near::new("same_port", text) }

@@ -6,7 +6,7 @@ use super::{Asking, KNOWN, Question, TCP};
 use crate::cli::why::Directions;
 use crate::model::policy::{Direction, Traffic};
 use crate::policy::decision::Verdict;
-use crate::why::answer::{Answer, Near, Place, worse};
+use crate::why::answer::{Answer, Near, Place, Side, worse};
 use crate::why::words;
 
 const UDP: u8 = 17;
@@ -52,9 +52,10 @@ impl Asking {
         let shown = answers.iter().rposition(|(_, answer)| Some(answer.verdict) == worst).unwrap_or_default();
         let mut answer = answers.swap_remove(shown).1;
         answer.port = None;
+        forget_port(&mut answer);
         answer.remarks.extend(remarks);
         if !all_agree {
-            (answer.verdict, answer.reason, answer.suggestion) = (Verdict::Unknown, None, None);
+            (answer.verdict, answer.reason) = (Verdict::Unknown, None);
             answer.remarks.push(Near::new("depends_on_port", "it depends on the port: ask again with one"));
         }
         answer
@@ -78,6 +79,16 @@ impl Asking {
         named.sort_unstable();
         named.dedup();
         named
+    }
+}
+
+/// What was said of the port that stood for many.
+fn forget_port(answer: &mut Answer) {
+    answer.suggestion = None;
+    for side in answer.paths.iter_mut().flat_map(|path| [&mut path.egress, &mut path.ingress]) {
+        if let Side::Asked(asked) = side {
+            asked.missing = None;
+        }
     }
 }
 
