@@ -3,4 +3,5 @@
 pub mod e2e;
 pub mod node;
 pub mod programs;
+pub mod proto;
 pub mod runner;

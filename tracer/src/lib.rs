@@ -20,5 +20,6 @@ pub mod policy;
 pub mod probe;
 pub mod record;
 pub mod schema;
+pub mod serve;
 pub mod snapshot;
 pub mod why;

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Plan::Replay(plan) => pipeline::replay::run(global, *plan),
         Plan::Snapshot(plan) => pipeline::snapshot::run(global, &plan),
         Plan::Why(plan) => pipeline::why::run(global, &plan),
+        Plan::Serve(plan) => pipeline::serve::run(global, *plan),
         Plan::Capacity(plan) => pipeline::maps::capacity::run(global, &plan),
         Plan::Document(document) => pipeline::documents::run(&document),
         Plan::Explain(plan) => pipeline::explain::run(global, &plan),

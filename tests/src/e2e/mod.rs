@@ -27,6 +27,7 @@ mod policy_kernel;
 mod pretend_node;
 mod real_node;
 mod record;
+mod serve;
 mod snapshot;
 mod support;
 mod why;
@@ -63,5 +64,6 @@ pub const ALL: &[&[Test]] = &[
     drops_accounting::TESTS,
     drops_aggregate::TESTS,
     coexistence::TESTS,
+    serve::TESTS,
     footprint::TESTS,
 ];

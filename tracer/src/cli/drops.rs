@@ -213,6 +213,34 @@ fn why_arg() -> Arg {
         .help_heading(OUTPUT)
 }
 
+/// What commands have that watch without printing.
+pub(super) fn watch_args() -> impl Iterator<Item = Arg> {
+    let wanted = ["all", "ready-file", "tap", "require-cilium"];
+    output_args().into_iter().chain(tap_args()).filter(move |arg| wanted.contains(&arg.get_id().as_str()))
+}
+
+/// The plan of [`watch_args`]: everything, until stopped.
+pub(super) fn watch_plan(matches: &ArgMatches) -> DropsPlan {
+    DropsPlan {
+        filter: FilterSet::default(),
+        all: matches.get_flag("all"),
+        why: false,
+        output: OutputOptions::default(),
+        print: false,
+        write: None,
+        record: None,
+        report_groups: None,
+        stop: StopRule::default(),
+        command: None,
+        tap: tap_choice(matches),
+        require_cilium: matches.get_flag("require-cilium"),
+        snaplen: DEFAULT_SNAPLEN,
+        completeness: None,
+        ready_file: matches.get_one::<PathBuf>("ready-file").cloned(),
+        notes: Vec::new(),
+    }
+}
+
 /// `drops` always follows; scripts made for Hubble say so.
 fn follow() -> Arg {
     Arg::new("follow").short('f').long("follow").action(ArgAction::SetTrue).hide(true)

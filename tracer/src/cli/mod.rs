@@ -30,6 +30,7 @@ pub mod policy;
 pub mod record;
 pub mod replay;
 mod rows;
+pub mod serve;
 pub mod size;
 pub mod snapshot;
 pub mod why;
@@ -54,6 +55,7 @@ use maps::MapsPlan;
 use metrics::MetricsPlan;
 use policy::PolicyPlan;
 use replay::ReplayPlan;
+use serve::ServePlan;
 use snapshot::SnapshotPlan;
 
 use crate::output::listing::ListingOptions;
@@ -89,6 +91,7 @@ pub enum Plan {
     Doctor(Box<DoctorPlan>),
     Document(Box<Document>),
     Why(Box<WhyPlan>),
+    Serve(Box<ServePlan>),
 }
 
 /// A command: its name, its arguments, and how to read them.
@@ -122,6 +125,7 @@ const COMMANDS: &[Entry] = &[
     Entry { command: record::command, plan: record::plan },
     Entry { command: replay::command, plan: replay::plan },
     Entry { command: why::command, plan: why::plan },
+    Entry { command: serve::command, plan: serve::plan },
 ];
 
 /// The arguments mean nothing that can be done; the text is complete but for the leading `error: `.

@@ -97,6 +97,18 @@ impl FilterBuilder {
     }
 }
 
+/// Conditions by the names of their flags, in their `from-` and `to-` forms where there are such. All must hold;
+/// none excludes another.
+pub fn conjunction<'a>(
+    conditions: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<Conjunction, FilterError> {
+    let mut tracker = Tracker::default();
+    for (flag, value) in conditions {
+        tracker.apply(flag, value)?;
+    }
+    Ok(with_pods(tracker.left, &tracker.left_pods))
+}
+
 /// Which end a flag speaks of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -132,13 +144,17 @@ impl Tracker {
             self.used.push(flag.to_owned());
             self.check_conflicts()?;
         }
+        self.apply(flag, value)?;
+        self.check_namespaces()
+    }
+
+    fn apply(&mut self, flag: &str, value: &str) -> Result<(), FilterError> {
         let invalid =
             |problem: String| FilterError::Value { flag: flag.to_owned(), value: value.to_owned(), problem };
         self.set_common(flag, value)
             .or_else(|| self.set_for_end(flag, value))
             .unwrap_or(Ok(()))
-            .map_err(invalid)?;
-        self.check_namespaces()
+            .map_err(invalid)
     }
 
     fn check_conflicts(&self) -> Result<(), FilterError> {

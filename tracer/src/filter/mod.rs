@@ -56,6 +56,7 @@ pub struct Conjunction {
     pub source: EndFilter,
     pub destination: EndFilter,
     pub verdicts: Vec<Verdict>,
+    pub event_types: Vec<EventType>,
     /// `DropReason(0)` stands for a drop that Cilium gave no reason for.
     pub drop_reasons: Vec<DropReason>,
     pub kernel_reasons: Vec<KernelReason>,
@@ -69,6 +70,21 @@ pub struct Conjunction {
     pub interfaces: Vec<Glob>,
     pub ip_trace_ids: Vec<u64>,
     pub nodes: NodeCondition,
+}
+
+/// A type of Cilium's messages, and with it a sub-type if it matters. The kernel's own drops have no type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventType {
+    pub kind: u8,
+    pub sub_type: Option<u8>,
+}
+
+impl EventType {
+    fn matches(self, flow: &Flow) -> bool {
+        flow.event_type().is_some_and(|(kind, sub_type)| {
+            kind == self.kind && self.sub_type.is_none_or(|wanted| wanted == sub_type)
+        })
+    }
 }
 
 /// What `--node-name` asks for.
@@ -127,6 +143,7 @@ impl Conjunction {
     fn matches_event(&self, flow: &Flow) -> bool {
         self.nodes == NodeCondition::Any
             && one_of(&self.verdicts, &flow.verdict)
+            && any_or_empty(&self.event_types, |wanted| wanted.matches(flow))
             && one_of(&self.drop_reasons, &flow.cilium.map_or(DropReason(0), |c| c.reason))
             && one_of(&self.directions, &flow.direction)
             && one_of(&self.ip_trace_ids, &flow.cilium.map_or(0, |c| c.ip_trace_id))

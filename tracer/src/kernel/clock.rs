@@ -8,6 +8,11 @@ fn nanoseconds(time: Timespec) -> i64 {
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
+/// The wall clock's time.
+pub fn wall_now() -> WallTime {
+    WallTime(nanoseconds(clock_gettime(ClockId::Realtime)))
+}
+
 /// CLOCK_BOOTTIME now: the clock of the event records.
 pub fn boot_now() -> BootTime {
     BootTime(nanoseconds(clock_gettime(ClockId::Boottime)) as u64)

@@ -9,6 +9,9 @@ use super::packet::Packet;
 use super::reason::{DropReason, KernelDrop, SourcePlace};
 use super::time::{BootTime, WallTime};
 
+/// Message type of drops.
+const DROP: u8 = 1;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     Forwarded,
@@ -130,6 +133,13 @@ pub struct Flow {
     pub inferred: InferredSet,
     /// Captured bytes of the packet.
     pub bytes: bytes::Bytes,
+}
+
+impl Flow {
+    /// Type and sub-type of Cilium's message of it; `None`: Cilium said nothing.
+    pub fn event_type(&self) -> Option<(u8, u8)> {
+        self.cilium.map(|drop| (DROP, drop.reason.0))
+    }
 }
 
 /// A small set of [`Inferred`].

@@ -11,6 +11,8 @@ pub enum LostSource {
     KernelRing,
     /// A queue inside tracer was full.
     Queue,
+    /// A reader of the kept flows was too slow: what it had not read yet is no longer kept.
+    SlowReader,
 }
 
 impl LostSource {
@@ -19,6 +21,7 @@ impl LostSource {
         match self {
             Self::KernelRing => "PERF_EVENT_RING_BUFFER",
             Self::Queue => "OBSERVER_EVENTS_QUEUE",
+            Self::SlowReader => "HUBBLE_RING_BUFFER",
         }
     }
 }

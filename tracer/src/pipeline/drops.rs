@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -58,6 +60,42 @@ pub fn run(global: &Global, plan: DropsPlan) -> Result<Exit, RunError> {
 
 async fn follow(global: &Global, mut plan: DropsPlan) -> Result<Exit, RunError> {
     let signals = Signals::new()?;
+    let attached = attach(global, &mut plan)?;
+    let format = plan.output.format;
+    let command = plan.command.take();
+    let stop = plan.stop;
+    let ready_file = plan.ready_file.take();
+    let reader = reader(attached, plan, global)?;
+    // The command gets the rights that we give up next.
+    let command = match command {
+        Some(words) => start_command(&words).map_err(|source| command_error(&words, source))?,
+        None => None,
+    };
+    let (handle, done) = start(reader, ready_file)?;
+    let cause = first_cause(signals, stop.duration, command, done).await;
+    let reader = handle.stop()?;
+    report_cause(&cause);
+    finish(reader, global, format.is_json())
+}
+
+/// A node with the programs at work on it.
+pub(super) struct Attached {
+    probe: Probe,
+    view: NodeView,
+    kernel: RunningKernel,
+    home_netns: u32,
+}
+
+impl Attached {
+    /// What all events of the run have in common.
+    pub fn node(&self) -> Node {
+        let cluster = self.view.config().and_then(|config| config.cluster_name.clone()).unwrap_or_default();
+        Node::new(&cluster, &node_name(), self.view.releases().releases())
+    }
+}
+
+/// Finds the node, attaches, and says so.
+pub(super) fn attach(global: &Global, plan: &mut DropsPlan) -> Result<Attached, RunError> {
     let view = node_view(global, plan.require_cilium)?;
     let btf = Btf::vmlinux()?;
     let reasons = DropReasons::read(&btf)?;
@@ -68,27 +106,39 @@ async fn follow(global: &Global, mut plan: DropsPlan) -> Result<Exit, RunError> 
     plan.notes.extend(unknown_reasons(&plan.filter, &reasons));
     let home_netns = home::network_namespace(view.lxc_entries());
     let probe =
-        Probe::start(&probe_plan(&plan, global, &pushed, view.events_map(), home_netns), &btf, &reasons)?;
+        Probe::start(&probe_plan(plan, global, &pushed, view.events_map(), home_netns), &btf, &reasons)?;
     drop(btf);
     memory::give_back();
-    let kernel = RunningKernel::new(reasons);
     if !global.quiet {
-        banner(&probe, &plan, &pushed, &view).write(&mut io::stderr().lock())?;
+        banner(&probe, plan, &pushed, &view).write(&mut io::stderr().lock())?;
     }
-    let format = plan.output.format;
-    let command = plan.command.take();
-    let stop = plan.stop;
-    let ready_file = plan.ready_file.take();
-    let reader = reader(probe, view, kernel, plan, global, home_netns)?;
+    Ok(Attached { probe, view, kernel: RunningKernel::new(reasons), home_netns })
+}
 
+/// The reader at work in its thread.
+pub(super) struct Handle {
+    bell: Bell,
+    thread: JoinHandle<Reader<File>>,
+}
+
+impl Handle {
+    /// Stops the reader. It comes back for the closing accounts.
+    pub fn stop(self) -> Result<Reader<File>, RunError> {
+        self.bell.ring();
+        let reader = self.thread.join().map_err(|_| io::Error::other("the reader thread panicked"))?;
+        Ok(reader)
+    }
+}
+
+/// Gives up the rights that are no longer needed and starts to read. What comes with the handle tells when
+/// the reader ended by itself.
+pub(super) fn start(
+    reader: Reader<File>,
+    ready_file: Option<PathBuf>,
+) -> Result<(Handle, oneshot::Receiver<()>), RunError> {
     let bell = Bell::new()?;
     let listener = bell.listener()?;
     let (done, reader_done) = oneshot::channel();
-    // The command gets the rights that we give up next.
-    let command = match command {
-        Some(words) => start_command(&words).map_err(|source| command_error(&words, source))?,
-        None => None,
-    };
     if let Err(error) = rights::keep_reading_only(&reader.chain.stage.view.source().root) {
         tracing::debug!(%error, "cannot give up capabilities");
     }
@@ -102,11 +152,7 @@ async fn follow(global: &Global, mut plan: DropsPlan) -> Result<Exit, RunError> 
         let _ = done.send(());
         reader
     })?;
-    let cause = first_cause(signals, stop.duration, command, reader_done).await;
-    bell.ring();
-    let reader = thread.join().map_err(|_| io::Error::other("the reader thread panicked"))?;
-    report_cause(&cause);
-    finish(reader, global, format.is_json())
+    Ok((Handle { bell, thread }, reader_done))
 }
 
 /// A kernel reason that was typed and that nothing can match, in words.
@@ -193,17 +239,14 @@ fn banner(probe: &Probe, plan: &DropsPlan, pushed: &Pushed, view: &NodeView) -> 
 }
 
 /// Puts the chain together and opens the books.
-fn reader(
-    probe: Probe,
-    view: NodeView,
-    kernel: RunningKernel,
+pub(super) fn reader(
+    attached: Attached,
     mut plan: DropsPlan,
     global: &Global,
-    home_netns: u32,
 ) -> Result<Reader<File>, RunError> {
-    let releases = view.releases().releases();
-    let cluster = view.config().and_then(|config| config.cluster_name.clone()).unwrap_or_default();
-    let node = Node::new(&cluster, &node_name(), releases);
+    let node = attached.node();
+    let Attached { probe, view, kernel, home_netns } = attached;
+    let releases = node.releases;
     plan.filter.bind_node(&node.name);
     if plan.filter.never_here() {
         tracing::warn!("this node is `{}`: nothing matches --node-name", node.name);
@@ -244,7 +287,8 @@ fn reader(
         debug: global.debug,
         losses: Losses::default(),
         received: 0,
-        stdout,
+        stdout: Some(stdout),
+        report_to: None,
         accounts,
         probe,
     })
@@ -267,7 +311,7 @@ fn report_cause(cause: &Cause) {
 }
 
 /// Prints the summary and decides the exit code.
-fn finish(mut reader: Reader<File>, global: &Global, json: bool) -> Result<Exit, RunError> {
+pub(super) fn finish(mut reader: Reader<File>, global: &Global, json: bool) -> Result<Exit, RunError> {
     let summary = reader.summary();
     if !global.quiet {
         let mut stderr = io::stderr().lock();

@@ -7,6 +7,7 @@ use crate::cli::exit::Exit;
 use crate::kernel::btf::BtfError;
 use crate::probe::ProbeError;
 use crate::record::reader::RecordingError;
+use crate::serve::error::ServeError;
 use crate::snapshot::SnapshotError;
 
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,8 @@ pub enum RunError {
     Usage(String),
     #[error("cannot write the pages into `{path}`: {source}")]
     Pages { path: String, source: io::Error },
+    #[error(transparent)]
+    Serve(ServeError),
     #[error("cannot write the output: {0}")]
     Output(io::Error),
     #[error("cannot set up the run: {0}")]
@@ -70,6 +73,7 @@ impl RunError {
             | Self::Command { .. }
             | Self::ReadyFile { .. }
             | Self::Pages { .. }
+            | Self::Serve(_)
             | Self::Output(_)
             | Self::Snapshot { .. }
             | Self::NoSnapshot(_)

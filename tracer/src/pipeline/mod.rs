@@ -14,6 +14,7 @@ pub mod maps;
 mod place;
 mod reader;
 pub mod replay;
+pub mod serve;
 mod sinks;
 pub mod snapshot;
 mod stop;

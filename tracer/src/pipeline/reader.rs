@@ -39,8 +39,10 @@ pub struct Reader<W> {
     pub events_map: Option<tracer_common::id::MapId>,
     pub debug: bool,
     pub losses: Losses,
-    /// Watched for its reader going away.
-    pub stdout: OwnedFd,
+    /// Watched for its reader going away, if events are printed there.
+    pub stdout: Option<OwnedFd>,
+    /// Told how things stand once a second, if somebody wants to know.
+    pub report_to: Option<Box<dyn FnMut(Summary) + Send>>,
 }
 
 /// Something that is done at an interval.
@@ -109,6 +111,7 @@ impl<W: Write> Reader<W> {
             }
             if now >= next_upkeep {
                 self.look_after();
+                self.tell_state();
                 next_upkeep = now + UPKEEP;
             }
             if accounts.as_mut().is_some_and(|due| due.is_time(now)) {
@@ -132,15 +135,17 @@ impl<W: Write> Reader<W> {
         let upkeep = sinks.saturating_duration_since(Instant::now());
         let wait = due.map_or(upkeep, |due| upkeep.min(Duration::from_nanos(due)));
         let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+        // Without an output the bell stands in its place, with no event to wait for.
+        let output = self.stdout.as_ref().unwrap_or(bell);
         let mut sources = [
             PollFd::new(&self.probe.ring, PollFlags::IN),
             PollFd::new(bell, PollFlags::IN),
-            PollFd::new(&self.stdout, PollFlags::empty()),
+            PollFd::new(output, PollFlags::empty()),
         ];
         // An interrupted wait is a short one.
         let _ = poll(&mut sources, Some(&timeout));
         let rang = sources[1].revents().contains(PollFlags::IN);
-        if sources[2].revents().contains(PollFlags::ERR) {
+        if self.stdout.is_some() && sources[2].revents().contains(PollFlags::ERR) {
             self.chain.stage.end.get_or_insert(End::ClosedPipe);
         }
         !rang && self.chain.stage.end.is_none()
@@ -198,6 +203,13 @@ impl<W: Write> Reader<W> {
     /// The closing summary, or the one so far.
     pub fn summary(&self) -> Summary {
         self.accounts.summary(&self.probe, &self.chain, self.received)
+    }
+
+    fn tell_state(&mut self) {
+        let summary = self.report_to.is_some().then(|| self.summary());
+        if let (Some(report_to), Some(summary)) = (&mut self.report_to, summary) {
+            report_to(summary);
+        }
     }
 
     fn report(&mut self) {

@@ -57,6 +57,11 @@ impl Sinks {
         Ok(sinks)
     }
 
+    /// One more; `name` is for its errors.
+    pub fn add(&mut self, name: PathBuf, sink: Box<dyn Sink>) {
+        self.0.push((name, sink));
+    }
+
     pub fn each(&mut self, mut act: impl FnMut(&mut dyn Sink) -> io::Result<()>) -> io::Result<()> {
         self.0.iter_mut().try_for_each(|(path, sink)| act(&mut **sink).map_err(|error| named(path, error)))
     }

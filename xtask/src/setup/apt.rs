@@ -47,6 +47,8 @@ pub const TEST_TOOLS: &[Tool] = &[
     program("strace", "strace"),
     program("tshark", "tshark"),
     program("zstd", "zstd"),
+    program("openssl", "openssl"),
+    program("promtool", "prometheus"),
 ];
 
 impl Tool {

@@ -73,19 +73,19 @@ async fn rest(wait: Duration, signals: Option<&mut Signals>) -> bool {
 }
 
 /// The fill of all maps at one time.
-struct Fill {
-    taken: Instant,
-    maps: Vec<Counted>,
+pub(super) struct Fill {
+    pub taken: Instant,
+    pub maps: Vec<Counted>,
     ct: CtFill,
 }
 
-struct Counted {
-    name: String,
-    id: MapId,
-    entries: u64,
-    max_entries: u32,
+pub(super) struct Counted {
+    pub name: String,
+    pub id: MapId,
+    pub entries: u64,
+    pub max_entries: u32,
     is_lru: bool,
-    expired: Option<u64>,
+    pub expired: Option<u64>,
 }
 
 /// What connection tracking tells besides its size.
@@ -98,7 +98,7 @@ struct CtFill {
     owners: Owners<Option<EndpointId>>,
 }
 
-fn count_all(node: &mut MapNode) -> Result<Fill, RunError> {
+pub(super) fn count_all(node: &mut MapNode) -> Result<Fill, RunError> {
     let MapNode { view, maps } = node;
     let taken = Instant::now();
     let mut ct = CtFill::default();

@@ -7,6 +7,7 @@
 pub mod capacity;
 pub mod ct;
 pub mod endpoints;
+pub mod gauges;
 pub mod identity;
 pub mod ipcache;
 mod layout;

@@ -2,7 +2,7 @@
 
 mod list;
 mod orphans;
-mod ports;
+pub(super) mod ports;
 mod tables;
 
 use std::collections::HashSet;

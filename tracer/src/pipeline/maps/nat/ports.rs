@@ -21,15 +21,25 @@ use crate::pipeline::RunError;
 use crate::pipeline::maps::{MapNode, Maps};
 
 /// `net.ipv4.ip_local_port_range` of pods, unless somebody changed it.
-const SOURCES: PortRange = PortRange { first: 32768, last: 60999 };
+pub const SOURCES: PortRange = PortRange { first: 32768, last: 60999 };
 /// With the agent's default range of node ports.
 const RANGE: PortRange = PortRange { first: 32768, last: 65535 };
 
 pub fn run(global: &Global, plan: &PortsPlan) -> Result<Exit, RunError> {
     let MapNode { mut maps, view } = MapNode::open(global, plan.listing.progress)?;
     let wanted = Wanted::new(&plan.filter, &view)?;
+    let ports = collect(&mut maps)?;
+    let retries = [Retries::read(&mut maps, 4), Retries::read(&mut maps, 6)];
+    let told = Told::find(&view, retries.iter().flatten().next());
+    let highest = print(plan, &ports, &wanted, &view, &told, &retries)?;
+    let condition = plan.max_failure.is_none_or(|most| highest * 100.0 <= most);
+    Ok(if condition { maps.exit() } else { Exit::ConditionNotMet })
+}
+
+/// The ports in use, from all NAT maps.
+pub fn collect(maps: &mut Maps) -> Result<PortsByDestination, RunError> {
     let mut ports = PortUse::default();
-    for table in tables::open(&mut maps)?.iter().filter(|table| table.is_known) {
+    for table in tables::open(maps)?.iter().filter(|table| table.is_known) {
         let mut undecoded = 0;
         maps.walk(&table.open, &mut |key, value| {
             match nat::decode(key, value) {
@@ -40,11 +50,13 @@ pub fn run(global: &Global, plan: &PortsPlan) -> Result<Exit, RunError> {
         });
         maps.report.undecoded(&table.open.name, undecoded);
     }
-    let retries = [Retries::read(&mut maps, 4), Retries::read(&mut maps, 6)];
-    let told = Told::find(&view, retries.iter().flatten().next());
-    let highest = print(plan, &ports.finish(), &wanted, &view, &told, &retries)?;
-    let condition = plan.max_failure.is_none_or(|most| highest * 100.0 <= most);
-    Ok(if condition { maps.exit() } else { Exit::ConditionNotMet })
+    Ok(ports.finish())
+}
+
+/// How this node's datapath searches for a port, as far as it is known.
+pub fn search(maps: &mut Maps, view: &NodeView) -> Search {
+    let retries = Retries::read(maps, 4).or_else(|| Retries::read(maps, 6));
+    Told::find(view, retries.as_ref()).search
 }
 
 /// Returns the highest chance of failure of a destination that was wanted.
