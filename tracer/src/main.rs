@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Plan::Maps(plan) => pipeline::maps::pinned::run(global, &plan),
         Plan::Nat(plan) => pipeline::maps::nat::run(global, *plan),
         Plan::Lb(plan) => pipeline::maps::lb::run(global, *plan),
+        Plan::Diff(plan) => pipeline::diff::run(global, &plan),
         Plan::Replay(plan) => pipeline::replay::run(global, *plan),
         Plan::Snapshot(plan) => pipeline::snapshot::run(global, &plan),
         Plan::Why(plan) => pipeline::why::run(global, &plan),

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::maps::{on_recorded, parse, rows, stderr, stdout, tracer, with_state};
 use super::support::Scratch;
+use crate::node::cast::SERVER;
 use crate::node::kernel::bpf::Map;
 use crate::node::kernel::space::NodeSpace;
 use crate::node::{Generation, Node};
@@ -29,13 +30,13 @@ crate::tests![
     what_only_a_running_node_can_do_is_refused: 60,
     redacted_names_are_gone_and_joins_hold: 240,
     it_is_written_whole_or_not_at_all: 120,
+    a_diff_tells_what_was_done_in_between: 120,
 ];
 
 /// Every command on maps. Where an argument is the name of something, it is one of the cast's.
 const CAST: &[&str] = &[
     "maps",
     "ct list",
-    "ct list --expired",
     "ct count",
     "ct count --by source-pod",
     "ct top",
@@ -63,6 +64,8 @@ const CAST: &[&str] = &[
     "nodes",
     "metrics",
     "capacity --window 100ms",
+    "why default/client default/server:8080",
+    "why default/client default/server:9090/tcp",
 ];
 const RECORDED: &[&str] = &[
     "maps",
@@ -82,10 +85,12 @@ const RECORDED: &[&str] = &[
     "capacity --window 100ms",
 ];
 
-/// Members that say how long ago something was or how long it will last: they run on in the live node. The
-/// growth of a map needs two looks at it.
+/// Members that say how long ago something was or how long it will last, and how many entries are past their
+/// time: they run on in the live node. The growth of a map needs two looks at it. `evidence` says where and when
+/// the maps were read.
 fn is_time(key: &str) -> bool {
-    key.ends_with("_seconds")
+    matches!(key, "expired" | "evidence")
+        || key.ends_with("_seconds")
         || key.ends_with("_seconds_ago")
         || key.contains("growth")
         || key.contains("_at")
@@ -141,7 +146,7 @@ fn same(space: &NodeSpace, file: &Path, line: &str, live_options: &str) -> Resul
     let (live, saved) = (json(&live, &line)?, json(&saved, &line)?);
     if live != saved {
         let difference = first_difference(&live, &saved);
-        anyhow::bail!("{line}: {difference}");
+        anyhow::bail!("{line}: at {difference}");
     }
     Ok(match &live {
         Value::Array(rows) => rows.len() as u64,
@@ -150,12 +155,27 @@ fn same(space: &NodeSpace, file: &Path, line: &str, live_options: &str) -> Resul
     })
 }
 
+/// Where they differ first, and how.
 fn first_difference(live: &Value, saved: &Value) -> String {
-    if let (Value::Array(live), Value::Array(saved)) = (live, saved) {
-        let pair = live.iter().zip(saved).find(|(live, saved)| live != saved);
-        return format!("{} rows live, {} saved; first other ones: {pair:?}", live.len(), saved.len());
+    match (live, saved) {
+        (Value::Array(live), Value::Array(saved)) if live.len() == saved.len() => {
+            let pair = live.iter().zip(saved).enumerate().find(|(_, (live, saved))| live != saved);
+            pair.map_or(String::new(), |(at, (live, saved))| {
+                format!("[{at}]{}", first_difference(live, saved))
+            })
+        }
+        (Value::Object(live), Value::Object(_)) => {
+            let pair = live
+                .iter()
+                .map(|(key, live)| (key, live, &saved[key]))
+                .find(|(_, live, saved)| live != saved);
+            pair.map_or_else(
+                || ": members that only the saved one has".to_owned(),
+                |(key, live, saved)| format!(".{key}{}", first_difference(live, saved)),
+            )
+        }
+        _ => format!(": live {live}, saved {saved}"),
     }
-    format!("live {live}\nsaved {saved}")
 }
 
 fn pins(space: &NodeSpace) -> Result<Vec<String>> {
@@ -236,6 +256,8 @@ fn times_stand_still_at_the_moment_of_the_snapshot() -> Result<Outcome> {
     let quiet = ask(&file, "-q ct list")?;
     assert_eq!((stderr(&quiet).as_str(), quiet.status.code()), ("", Some(0)));
     let saved = remaining(&parse(&saved)?)?;
+    let expired = parse(&ask(&file, "ct list --expired -o jsonl")?)?.len();
+    assert_eq!(expired, saved.iter().filter(|(_, left)| *left < 0).count());
     ensure!(!saved.is_empty() && saved.len() == before.len() && saved.len() == after.len());
     for ((before, saved), after) in before.iter().zip(&saved).zip(&after) {
         ensure!(before.0 == saved.0 && saved.0 == after.0, "{before:?} {saved:?} {after:?}");
@@ -399,5 +421,67 @@ fn it_is_written_whole_or_not_at_all() -> Result<Outcome> {
     let limited = super::maps::run_in(node.space(), &mut command)?;
     ensure!(!limited.status.success(), "8 blocks were enough");
     assert_eq!(fs::read(&kept)?, b"before");
+    Ok(Outcome::Passed)
+}
+
+fn diff(files: [&Path; 2], options: &str) -> Result<Vec<Value>> {
+    let mut command = Command::new(programs::path("tracer")?);
+    command.arg("diff").args(files).args(options.split(' ').filter(|word| !word.is_empty()));
+    let output = command.args(["-o", "jsonl"]).output().context("cannot run tracer")?;
+    ensure!(output.status.success(), "diff {options}: {}", stderr(&output));
+    parse(&output)
+}
+
+/// One address added to the ipcache, one taken away, one changed; one policy entry taken away; an interface.
+fn a_diff_tells_what_was_done_in_between() -> Result<Outcome> {
+    let node = Node::builder().generation(Generation::V1_17).build()?;
+    let scratch = Scratch::new()?;
+    let (before, after) = (scratch.path("a.snap"), scratch.path("b.snap"));
+    take(node.space(), &before, "")?;
+    take(node.space(), &after, "")?;
+    assert_eq!(diff([&before, &after], "")?, Vec::<Value>::new(), "nothing was done");
+    let ipcache = node.map("cilium_ipcache")?;
+    // /32 of an IPv4 address: 32 bits in front of it are part of the prefix.
+    let key = |address: [u8; 4]| [&64u32.to_ne_bytes()[..], &[0, 0, 0, 1], &address, &[0; 12]].concat();
+    let value = |identity: u32| [&identity.to_ne_bytes()[..], &[0; 8]].concat();
+    ipcache.update(&key([10, 244, 9, 9]), &value(777))?;
+    ipcache.delete(&key([10, 244, 2, 30]))?;
+    ipcache.update(&key([10, 244, 2, 20]), &value(778))?;
+    let policy = node.policy_map(SERVER.endpoint)?;
+    let first = policy.keys()?.into_iter().next().context("no policy")?;
+    policy.delete(&first)?;
+    let pair = ["link", "add", "extra0", "type", "veth", "peer", "name", "extra1"];
+    let made = super::maps::run_in(node.space(), Command::new("ip").args(pair))?;
+    ensure!(made.status.success(), "{}", stderr(&made));
+    take(node.space(), &after, "")?;
+    let summary = diff([&before, &after], "")?;
+    let of =
+        |what: &str| summary.iter().find(|row| row["what"] == what).with_context(|| format!("no {what}"));
+    let counts = |row: &Value| ["added", "removed", "changed"].map(|key| row[key].as_u64().unwrap_or(99));
+    assert_eq!(counts(of("cilium_ipcache")?), [1, 1, 1]);
+    assert_eq!(counts(of("cilium_policy_01002")?), [0, 1, 0]);
+    assert_eq!(counts(of("interfaces")?), [2, 0, 0]);
+    ensure!(
+        summary.iter().all(|row| row["what"] != "cilium_lxc" && row["what"] != "endpoints"),
+        "{summary:?}"
+    );
+    let rows = diff([&before, &after], "--rows --only ipcache")?;
+    let row =
+        |key: &str| rows.iter().find(|row| row["key"] == key).with_context(|| format!("no {key}: {rows:?}"));
+    assert_eq!((rows.len(), &row("10.244.9.9/32")?["change"]), (3, &"added".into()));
+    assert_eq!(row("10.244.2.30/32")?["change"], "removed");
+    let changed = row("10.244.2.20/32")?;
+    let said = |side: &str| changed[side].as_str().unwrap_or_default().to_owned();
+    ensure!(said("before").contains("identity=23456") && said("after").contains("identity=778"), "{changed}");
+    let text = Command::new(programs::path("tracer")?).arg("diff").args([&before, &after]).output()?;
+    ensure!(
+        stdout(&text).starts_with("WHAT") && stdout(&text).contains("cilium_ipcache"),
+        "{}",
+        stdout(&text)
+    );
+    ensure!(stderr(&text).lines().count() == 2, "{}", stderr(&text));
+    // Both ways round it is the same, with other signs.
+    let back = diff([&after, &before], "")?;
+    assert_eq!(back.len(), summary.len());
     Ok(Outcome::Passed)
 }

@@ -6,6 +6,7 @@ mod aggregate;
 mod bpf_alias;
 pub mod capacity;
 pub mod ct;
+pub mod diff;
 pub mod doctor;
 pub mod documents;
 pub mod drops;
@@ -42,6 +43,7 @@ use clap::{ArgMatches, Command};
 
 use capacity::CapacityPlan;
 use ct::CtPlan;
+use diff::DiffPlan;
 use doctor::DoctorPlan;
 use documents::Document;
 use drops::DropsPlan;
@@ -87,6 +89,7 @@ pub enum Plan {
     Capacity(Box<CapacityPlan>),
     Snapshot(Box<SnapshotPlan>),
     Replay(Box<ReplayPlan>),
+    Diff(Box<DiffPlan>),
     Explain(Box<ExplainPlan>),
     Doctor(Box<DoctorPlan>),
     Document(Box<Document>),
@@ -122,6 +125,7 @@ const COMMANDS: &[Entry] = &[
     Entry { command: lb::command, plan: lb::plan },
     Entry { command: snapshot::command, plan: snapshot::plan },
     Entry { command: doctor::command, plan: doctor::plan },
+    Entry { command: diff::command, plan: diff::plan },
     Entry { command: record::command, plan: record::plan },
     Entry { command: replay::command, plan: replay::plan },
     Entry { command: why::command, plan: why::plan },

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod chain;
+pub mod diff;
 pub mod doctor;
 pub mod documents;
 pub mod drops;

@@ -1,6 +1,7 @@
 //! What the commands on maps list, as rows: one kind of row a file, with its columns for people and its
 //! members for machines.
 
+pub mod diff;
 pub mod endpoint;
 pub mod entry;
 pub mod identity;

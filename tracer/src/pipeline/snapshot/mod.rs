@@ -9,7 +9,7 @@ mod redact;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
-pub use open::open;
+pub use open::{headline, open};
 
 use super::RunError;
 use super::maps::MapNode;
