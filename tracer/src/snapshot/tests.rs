@@ -197,6 +197,9 @@ fn a_file_that_was_cut_short_is_refused() {
     }
 }
 
+/// What is wrong with it in words, and how it gets wrong.
+type Lie<'a> = (&'a str, &'a dyn Fn(&mut Manifest));
+
 /// An index that asks for more than there is, or for the same bytes again and again.
 #[test]
 fn an_index_that_lies_is_refused() {
@@ -213,7 +216,7 @@ fn an_index_that_lies_is_refused() {
         Snapshot::open(&path).map(|_| ()).map_err(|error| error.to_string())
     };
     assert!(lie(&|manifest| manifest.maps.clear()).is_ok());
-    let lies: [(&str, &dyn Fn(&mut Manifest)); 8] = [
+    let lies: [Lie; 8] = [
         ("beyond the end", &|m| m.maps[0].parts[0].offset = u64::MAX),
         ("a part of", &|m| m.maps[0].parts[0].bytes = u32::MAX),
         ("a part of", &|m| m.files[0].part.bytes = u32::MAX),

@@ -6,9 +6,12 @@ use crate::snapshot::manifest::Manifest;
 
 /// Each kind of fact by its name, of both sides.
 pub fn all(before: &Side, after: &Side) -> Vec<(&'static str, [Texts; 2])> {
-    let kinds: [(&'static str, fn(&Side) -> Texts); 4] =
-        [("node", node), ("interfaces", interfaces), ("endpoints", endpoints), ("identities", identities)];
-    kinds.into_iter().map(|(name, of)| (name, [of(before), of(after)])).collect()
+    vec![
+        ("node", [node(before), node(after)]),
+        ("interfaces", [interfaces(before), interfaces(after)]),
+        ("endpoints", [endpoints(before), endpoints(after)]),
+        ("identities", [identities(before), identities(after)]),
+    ]
 }
 
 fn node(side: &Side) -> Texts {

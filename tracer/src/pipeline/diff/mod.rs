@@ -186,7 +186,7 @@ impl<W: io::Write> Differ<'_, W> {
                     Some(old) if old == value => {}
                     Some(old) => {
                         summary.changed += 1;
-                        self.entry(&speaker, key, Some(&old.to_vec()), Some(value));
+                        self.entry(&speaker, key, Some(old), Some(value));
                     }
                     None => {
                         summary.added += 1;
