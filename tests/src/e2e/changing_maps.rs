@@ -31,6 +31,7 @@ crate::tests![
     a_pin_that_is_no_map_is_one_line_and_harms_no_other: 120,
     a_pin_that_may_not_be_read_is_one_line_and_harms_no_other: 120,
     strange_values_are_shown_as_bytes_beside_sound_ones: 120,
+    a_map_of_a_type_without_entries_is_listed_and_refused_in_one_line: 120,
 ];
 
 const GLOBALS: &str = "/sys/fs/bpf/tc/globals";
@@ -425,5 +426,38 @@ fn strange_values_are_shown_as_bytes_beside_sound_ones() -> Result<Outcome> {
             stderr(&output)
         );
     }
+    Ok(Outcome::Passed)
+}
+
+/// Types that no release of Cilium uses, under names that look like its own.
+fn a_map_of_a_type_without_entries_is_listed_and_refused_in_one_line() -> Result<Outcome> {
+    if !has_bpftool() {
+        return Ok(Outcome::NotPossible("bpftool is needed to make such maps".to_owned()));
+    }
+    let space = NodeSpace::create()?;
+    space.run(|| {
+        make(spec(CT4, MapType::LruHash, 14, 56, 100), None)?.update(&ct_key(1, 1), &ct_value())?;
+        Ok(())
+    })?;
+    let kinds = [("ringbuf", "0", "0", "4096"), ("queue", "0", "4", "10"), ("stack", "0", "4", "10")];
+    for (kind, key, value, entries) in kinds {
+        let path = format!("{GLOBALS}/cilium_{kind}");
+        let words = ["map", "create", &path, "type", kind, "key", key, "value", value, "entries", entries];
+        let made = run_in(&space, Command::new("bpftool").args(words).args(["name", kind]))?;
+        ensure!(made.status.success(), "bpftool: {}", stderr(&made));
+    }
+    let listed = rows(&space, "maps")?;
+    for (kind, ..) in kinds {
+        let row = listed.iter().find(|row| row["map"] == format!("cilium_{kind}")).context("not listed")?;
+        assert_eq!(
+            (&row["type"], &row["entries"], &row["layout"]),
+            (&kind.into(), &Value::Null, &"unknown".into())
+        );
+        let output = tracer(&space, &format!("maps dump cilium_{kind}"))?;
+        let line = format!("map `cilium_{kind}`: cannot be read: a map of this type has no entries to list");
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""), "{}", stderr(&output));
+        assert!(stderr(&output).contains(&line), "{}", stderr(&output));
+    }
+    assert_eq!(rows(&space, "ct list")?.len(), 1);
     Ok(Outcome::Passed)
 }

@@ -23,7 +23,7 @@ const FLAGS: [(u32, &str); 12] = [
 ];
 
 /// By number, from 0.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 34] = [
     "unspec",
     "hash",
     "array",
@@ -38,6 +38,26 @@ const NAMES: [&str; 14] = [
     "lpm_trie",
     "array_of_maps",
     "hash_of_maps",
+    "devmap",
+    "sockmap",
+    "cpumap",
+    "xskmap",
+    "sockhash",
+    "cgroup_storage",
+    "reuseport_sockarray",
+    "percpu_cgroup_storage",
+    "queue",
+    "stack",
+    "sk_storage",
+    "devmap_hash",
+    "struct_ops",
+    "ringbuf",
+    "inode_storage",
+    "task_storage",
+    "bloom_filter",
+    "user_ringbuf",
+    "cgrp_storage",
+    "arena",
 ];
 
 impl MapType {
@@ -53,7 +73,7 @@ impl MapType {
     pub const ARRAY_OF_MAPS: Self = Self(12);
     pub const HASH_OF_MAPS: Self = Self(13);
 
-    /// As bpftool calls it; `None` for kinds that Cilium never uses.
+    /// As bpftool calls it; `None` for kinds newer than the list.
     pub fn name(self) -> Option<&'static str> {
         NAMES.get(self.0 as usize).copied()
     }

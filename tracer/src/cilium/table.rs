@@ -83,6 +83,9 @@ impl Table {
 
     /// Shows every entry to `visit`.
     pub fn for_each(&self, visit: &mut Visitor) -> io::Result<Walk> {
+        if self.info.key_size == 0 {
+            return Err(io::Error::other("a map of this type has no entries to list"));
+        }
         let (key_size, value_size) = (self.info.key_size as usize, self.value_bytes);
         let is_trie = self.kind() == MapType::LPM_TRIE;
         let mut progress = if is_trie { Progress::ordered() } else { Progress::Sure };
@@ -134,7 +137,7 @@ impl Table {
             return Ok(None);
         }
         let (key_size, value_size) = (self.info.key_size as usize, self.value_bytes);
-        let mut capacity = (BATCH_BYTES / (key_size + value_size)).clamp(16, 4096);
+        let mut capacity = (BATCH_BYTES / (key_size + value_size).max(1)).clamp(16, 4096);
         let mut token = vec![0; key_size.max(size_of::<u32>())];
         let (mut keys, mut values) = (vec![0; capacity * key_size], vec![0; capacity * value_size]);
         let (mut first, mut interruptions) = (true, 0);
@@ -207,8 +210,8 @@ fn visit_all(
     count: usize,
     visit: &mut Visitor,
 ) -> ControlFlow<()> {
-    keys.chunks_exact(key_size)
-        .zip(values.chunks_exact(value_size))
+    keys.chunks_exact(key_size.max(1))
+        .zip(values.chunks_exact(value_size.max(1)))
         .take(count)
         .try_for_each(|(key, value)| visit(key, value))
 }

@@ -98,7 +98,7 @@ fn dump(global: &Global, name: &str, raw: bool, options: &ListingOptions) -> Res
     let mut listing = Listing::new(io::stdout().lock(), options, entry::COLUMNS);
     let per_cpu = per_cpu(&open);
     let (mut fields, mut undecoded) = (Fields::default(), 0);
-    maps.walk(&open, &mut |key, value| {
+    let was_read = maps.walk(&open, &mut |key, value| {
         fields.clear();
         match view.map(|view| view(key, value, &mut fields)) {
             Some(None) => {
@@ -110,7 +110,11 @@ fn dump(global: &Global, name: &str, raw: bool, options: &ListingOptions) -> Res
         }
     });
     maps.report.undecoded(name, undecoded);
-    listing.finish().map_err(RunError::Output)?;
+    if was_read {
+        listing.finish().map_err(RunError::Output)?;
+    } else {
+        listing.finish_empty().map_err(RunError::Output)?;
+    }
     Ok(maps.exit())
 }
 
