@@ -6,6 +6,7 @@ mod capacity;
 mod changing_maps;
 mod coexistence;
 mod ct;
+mod deploy;
 mod doctor;
 mod drops_accounting;
 mod drops_aggregate;
@@ -27,6 +28,7 @@ mod policy_kernel;
 mod pretend_node;
 mod real_node;
 mod record;
+mod schema;
 mod serve;
 mod snapshot;
 mod support;
@@ -39,6 +41,8 @@ use crate::runner::Test;
 pub const ALL: &[&[Test]] = &[
     binary::TESTS,
     explain::TESTS,
+    schema::TESTS,
+    deploy::TESTS,
     node_view::TESTS,
     nat_lb::TESTS,
     pretend_node::TESTS,

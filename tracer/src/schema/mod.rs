@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 pub const DOCUMENT: &str = include_str!("tracer.schema.json");
 
 /// Outputs that have a definition, by the words of their command.
-pub const OUTPUTS: [&str; 19] = [
+pub const OUTPUTS: [&str; 20] = [
     "event",
     "summary",
     "ct-count",
@@ -25,6 +25,7 @@ pub const OUTPUTS: [&str; 19] = [
     "metrics",
     "maps",
     "capacity",
+    "doctor",
     "explain",
     "why",
 ];

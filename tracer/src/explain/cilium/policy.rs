@@ -19,6 +19,10 @@ Egress is judged in the sender's map after service translation, ingress in the r
             ],
             confirm: &[
                 check(
+                    "tracer why SOURCE DESTINATION",
+                    "the same decision on the maps of this moment: the entry that is missing, near misses, a rule that would allow it; drops --why shows it beside each drop",
+                ),
+                check(
                     "tracer policy get ENDPOINT",
                     "entries of this direction whose identity is the peer's or 0 (any), and their ports; the missing one is what the policy lacks",
                 ),
@@ -52,6 +56,7 @@ Egress is judged in the sender's map after service translation, ingress in the r
                 "A CIDR in a deny rule is wider than meant and covers pods, nodes or the API server.",
             ],
             confirm: &[
+                check("tracer why SOURCE DESTINATION", "the entry that denies"),
                 check(
                     "tracer policy get ENDPOINT",
                     "rows with deny = true for the peer's identity, for 0 (any), for this port or port 0 (any)",

@@ -17,6 +17,10 @@ pub(super) const TEXTS: &[(u8, Text)] = &[
                     "tracer drops --drop-reason-desc MISSED_TAIL_CALL -o json",
                     "tracer.cilium.ext_error: always the same slot means that one program is missing",
                 ),
+                check(
+                    "tracer doctor --group programs",
+                    "programs that are missing on a device, and what to do",
+                ),
                 check("tracer maps", "the maps cilium_calls_*: how many entries, and whether in_use"),
             ],
             action: &[
@@ -49,6 +53,10 @@ pub(super) const TEXTS: &[(u8, Text)] = &[
             causes: &["The agent is starting.", "Loading the host's program failed."],
             confirm: &[
                 check("tracer maps dump cilium_call_policy", "the slot of the host endpoint"),
+                check(
+                    "tracer doctor --group programs",
+                    "programs that are missing on a device, and what to do",
+                ),
                 check("tracer endpoints list", "the id of the host endpoint"),
             ],
             action: &[
@@ -66,6 +74,10 @@ pub(super) const TEXTS: &[(u8, Text)] = &[
                 "The agent died between making the endpoint and loading its program.",
             ],
             confirm: &[
+                check(
+                    "tracer doctor --group programs",
+                    "programs that are missing on a device, and what to do",
+                ),
                 check("tracer endpoints get IP", "which endpoint it is"),
                 check(
                     "tracer maps dump cilium_call_policy",

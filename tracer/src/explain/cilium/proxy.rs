@@ -12,6 +12,7 @@ pub(super) const TEXTS: &[(u8, Text)] = &[
                 "The policy entry names a port from before a restart of the agent.",
             ],
             confirm: &[
+                check("tracer doctor --group proxy", "proxy ports of policy maps that nobody listens at"),
                 check("tracer policy get ENDPOINT", "proxy_port of the entry that redirects"),
                 check(
                     "tracer ct list --endpoint ENDPOINT_ID -o wide",

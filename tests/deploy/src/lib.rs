@@ -1,0 +1,9 @@
+//! Nothing but tests, in a package of their own: the types of the Kubernetes API take long to build, and nobody
+//! else needs them.
+
+#[cfg(test)]
+mod chart;
+#[cfg(test)]
+mod manifests;
+#[cfg(test)]
+mod strict;
