@@ -251,6 +251,10 @@ fn services_lead_to_their_backends() -> Result<Outcome> {
 
         let (exit, json) = asked(&node, &["default/client", "10.96.0.30:80/tcp"])?;
         assert_eq!((exit, &json["drop_reason"], &json["verdict"]), (7, &158.into(), &"denied".into()));
+        assert_eq!(
+            (&json["egress"]["verdict"], &json["ingress"]["verdict"]),
+            (&"not_asked".into(), &"not_asked".into())
+        );
         // The server may not be reached by dns, its remote replica is for another node to decide.
         let (exit, json) = asked(&node, &["kube-system/dns", "10.96.0.20:80/tcp"])?;
         let verdicts: Vec<_> =
@@ -353,14 +357,25 @@ fn what_else_explains_a_denial_is_told() -> Result<Outcome> {
 
     let (exit, _) = asked(&node, &["host", &format!("{}:22/tcp", SERVER.ipv4)])?;
     ensure!(exit == 7, "an empty map lets not even the host in");
+
+    shell(&node, "mkdir /run/cilium/state/1002_next_fail; rm /sys/fs/bpf/tc/globals/cilium_policy_01001")?;
+    let (exit, json) = asked(&node, &QUESTION)?;
+    ensure!(near(&json["ingress"], "regeneration_failed").is_some(), "{}", json["ingress"]);
+    ensure!(near(&json["egress"], "no_policy_map").is_some(), "{}", json["egress"]);
+    assert_eq!((exit, &json["egress"]["verdict"]), (7, &"unknown".into()), "the other side denies");
+    let (exit, json) = asked(&node, &["default/client", "198.51.100.7:443/tcp"])?;
+    assert_eq!((exit, &json["verdict"]), (6, &"unknown".into()));
     Ok(Outcome::Passed)
 }
 
 /// Replaces a setting in the agent's file.
 fn set(node: &Node, from: &str, to: &str) -> Result<()> {
-    let script = format!("sed -i 's/{from}/{to}/' /run/cilium/state/agent-runtime-config.json");
-    let output = node.run(Command::new("sh").args(["-c", &script]))?;
-    ensure!(output.status.success(), "{}", stderr(&output));
+    shell(node, &format!("sed -i 's/{from}/{to}/' /run/cilium/state/agent-runtime-config.json"))
+}
+
+fn shell(node: &Node, script: &str) -> Result<()> {
+    let output = node.run(Command::new("sh").args(["-c", script]))?;
+    ensure!(output.status.success(), "{script}: {}", stderr(&output));
     Ok(())
 }
 

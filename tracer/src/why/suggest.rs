@@ -35,6 +35,11 @@ impl Suggestion {
     pub fn add(&mut self, asked: &Asked, own: &Party, peer: &Party, packet: Packet) {
         match document(asked, own, peer, packet) {
             Ok(document) => {
+                if own.place == Place::Host {
+                    self.notes.push(
+                        "the policy selects every node: name yours by its labels in nodeSelector".to_owned(),
+                    );
+                }
                 if !self.yaml.is_empty() {
                     self.yaml.push_str("---\n");
                 }

@@ -34,8 +34,15 @@ fn write(object: &mut Object<'_>, answer: &Answer) {
     if let Some(service) = &answer.service {
         object.object("service", |object| write_service(object, service, answer));
     }
-    if let Some(path) = answer.path() {
-        write_path(object, path);
+    match answer.path() {
+        Some(path) => write_path(object, path),
+        // The service, or the protocol, has decided before any policy.
+        None => {
+            for side in ["egress", "ingress"] {
+                let ended = Side::NotHere("the packet does not get as far as policy".to_owned());
+                object.object(side, |object| write_side(object, &ended));
+            }
+        }
     }
     if answer.paths.iter().any(|path| path.backend.is_some()) {
         object.objects("backends", &answer.paths, write_backend_path);

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use tracer_common::id::Identity;
+use tracer_common::id::{EndpointId, Identity};
 
 use super::Asking;
 use super::judge::Around;
@@ -207,6 +207,10 @@ impl Asking {
         }
     }
 
+    fn unfinished(&self, id: EndpointId) -> Option<Near> {
+        unfinished(id, &self.node.view.state_files()?.names().ok()?)
+    }
+
     fn near_endpoint(&mut self, near: &mut Vec<Near>, asked: &Asked) {
         let Some(endpoint) = self.node.view.endpoints().by_id(asked.endpoint) else { return };
         if endpoint.stale_names {
@@ -218,7 +222,26 @@ impl Asking {
                 ),
             ));
         }
+        near.extend(self.unfinished(endpoint.id));
     }
+}
+
+/// What the directories of the agent say about its last try to renew an endpoint.
+fn unfinished(id: EndpointId, names: &[String]) -> Option<Near> {
+    let has = |form: &str| names.iter().any(|name| name.strip_prefix(&id.to_string()) == Some(form));
+    if has("_next_fail") {
+        let text = format!(
+            "endpoint {id}: the agent failed to renew it (state/{id}_next_fail): its policy may be an old one"
+        );
+        return Some(Near::new("regeneration_failed", text));
+    }
+    let is_first = has("_next") && !has("");
+    is_first.then(|| {
+        Near::new(
+            "endpoint_unfinished",
+            format!("endpoint {id}: the agent is still making it (state/{id}_next)"),
+        )
+    })
 }
 
 fn of_connection(near: &mut Vec<Near>, asked: &Asked, around: &Around<'_>) {
@@ -326,6 +349,17 @@ mod tests {
         ] {
             assert_eq!(matches_pattern(pattern, name), expected, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn directories_tell_of_an_endpoint_that_was_not_finished() {
+        let kind = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            unfinished(EndpointId(7), &names).map(|near| near.kind)
+        };
+        assert_eq!(kind(&["7", "7_next_fail", "70"]), Some("regeneration_failed"));
+        assert_eq!(kind(&["7_next"]), Some("endpoint_unfinished"));
+        assert_eq!((kind(&["7", "7_next"]), kind(&["77_next_fail", "globals"])), (None, None));
     }
 
     #[test]
