@@ -112,6 +112,15 @@ pub fn active_connections(key: &[u8], value: &[u8], out: &mut Fields) -> Option<
     Some(())
 }
 
+/// A backend that session affinity of a service may lead to; the id of the service is in network order.
+pub fn affinity_match(key: &[u8], value: &[u8], out: &mut Fields) -> Option<()> {
+    let (backend, rest) = key.split_at_checked(4)?;
+    let [high, low, 0, 0]: [u8; 4] = rest.try_into().ok()? else { return None };
+    out.key.push(("backend_id", number(u32_of(backend)?)));
+    out.key.push(("service_id", number(u16::from_be_bytes([high, low]))));
+    (value.len() == 1).then_some(())
+}
+
 /// A slot of a program array, as user space reads it.
 pub fn program(key: &[u8], value: &[u8], out: &mut Fields) -> Option<()> {
     out.key.push(("slot", number(u32_of(key)?)));
