@@ -26,10 +26,13 @@ pub(super) trait Key<T> {
     fn of(from: &T) -> Self;
 }
 
+/// A piece and what it is of.
+type Slot<K> = Option<(K, Vec<u8>)>;
+
 /// Pieces by key.
 #[derive(Debug)]
 pub(super) struct Fragments<K> {
-    slots: Box<[Option<(K, Vec<u8>)>]>,
+    slots: Box<[Slot<K>]>,
 }
 
 impl<K> Default for Fragments<K> {
