@@ -77,15 +77,13 @@ mod tests {
         let addresses: Vec<IpAddr> = v4.chain(v6).collect();
         let map: TrustedMap<IpAddr, usize> = addresses.iter().copied().zip(0..).collect();
         assert!(addresses.iter().enumerate().all(|(at, ip)| map[ip] == at));
-        let places: HashSet<u64> = addresses.iter().map(|ip| low_bits(ip)).collect();
+        let places: HashSet<u64> = addresses.iter().map(low_bits).collect();
         // 131,072 addresses on 65,536 places: by chance 86 % of the places are taken.
         assert!(places.len() > 50_000, "{} places", places.len());
     }
 
     fn low_bits(ip: &IpAddr) -> u64 {
-        use std::hash::{BuildHasher as _, Hash as _};
-        let mut hasher = BuildHasherDefault::<QuickHasher>::default().build_hasher();
-        ip.hash(&mut hasher);
-        hasher.finish() & 0xffff
+        use std::hash::BuildHasher as _;
+        BuildHasherDefault::<QuickHasher>::default().hash_one(ip) & 0xffff
     }
 }

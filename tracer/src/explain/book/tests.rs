@@ -145,7 +145,7 @@ fn numbers_are_codes_verdicts_errors_and_the_running_kernels() {
     let policy = (Group::Cilium, "POLICY_DENIED".to_owned());
     assert_eq!(found("133"), [policy.clone(), (Group::Kernel, "NEWER_THAN_TRACER".to_owned())]);
     assert_eq!(found("0x85"), found("133"));
-    assert_eq!(found("-133"), [policy.clone()]);
+    assert_eq!(found("-133"), std::slice::from_ref(&policy));
     assert_eq!(book().find("133", &[Group::Cilium]).len(), 1);
     assert_eq!(
         found("3"),
