@@ -48,6 +48,7 @@ crate::tests![
     the_socket_is_its_owners,
     tls_is_spoken_and_clients_are_checked,
     prometheus_reads_the_figures,
+    what_is_served_is_recorded_too,
 ];
 
 /// For an answer to come.
@@ -864,5 +865,21 @@ fn promtool(text: &str) -> Result<Outcome> {
     let said =
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success() && said.trim().is_empty(), "promtool: {said}");
+    Ok(Outcome::Passed)
+}
+
+fn what_is_served_is_recorded_too() -> Result<Outcome> {
+    let scene = Scene::new(Node::builder())?;
+    let scratch = Scratch::new()?;
+    let recording = scratch.path("recording");
+    let server = Server::start(&scene, &["--record", recording.to_str().context("path")?])?;
+    server.send_case(&scene, "denied-udp", 3)?;
+    server.terminate()?;
+    let mut replay = Command::new(crate::programs::path("tracer")?);
+    let output = replay.arg("replay").arg(&recording).args(["-q", "-o", "jsonpb"]).output()?;
+    ensure!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout)?;
+    let denied = lines.lines().filter(|line| line.contains("\"drop_reason\":133")).count();
+    ensure!(denied == 3, "{denied} of 3 drops recorded: {lines}");
     Ok(Outcome::Passed)
 }

@@ -61,7 +61,7 @@ pub(super) fn command() -> Command {
 }
 
 /// Smaller recordings could not keep their promise.
-const MIN_BYTES: u64 = 1 << 20;
+pub(super) const MIN_BYTES: u64 = 1 << 20;
 
 pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
     let directory = matches.get_one::<PathBuf>("directory").cloned();

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::drops::{self, DropsPlan};
-use super::{Plan, UsageError};
+use super::record::{self, RecordPlan};
+use super::{Plan, UsageError, size};
+use crate::record::Limits;
 use crate::serve::tls::TlsFiles;
 
 /// Where the socket is if nobody says otherwise.
@@ -44,6 +46,7 @@ pub(super) fn command() -> Command {
         .about("Serves drops to the hubble CLI, hubble-relay and Prometheus")
         .before_help(ABOUT)
         .args(listen_args())
+        .args(record_args())
         .args(drops::watch_args())
         .after_help(EXAMPLES)
 }
@@ -58,6 +61,24 @@ Examples:
   hubble --server unix:///run/tracer/hubble.sock observe --follow
   tracer serve --metrics 0.0.0.0:9977              figures for Prometheus at /metrics
   tracer serve --listen 0.0.0.0:4244 --tls-cert tls.crt --tls-key tls.key --tls-client-ca ca.crt";
+
+fn record_args() -> [Arg; 2] {
+    [
+        Arg::new("record")
+            .long("record")
+            .value_name("DIR")
+            .value_parser(value_parser!(PathBuf))
+            .help("Keep the drops in this directory, too, for `tracer replay`"),
+        Arg::new("record-max-size")
+            .long("record-max-size")
+            .value_name("SIZE")
+            .requires("record")
+            .default_value("256MiB")
+            .value_parser(size::parse)
+            .help("Remove the oldest part before the recording grows beyond this (at least 1MiB)"),
+    ]
+    .map(|arg| arg.help_heading("Recording"))
+}
 
 fn listen_args() -> [Arg; 9] {
     let address = |name: &'static str| {
@@ -97,13 +118,22 @@ fn listen_args() -> [Arg; 9] {
 
 pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
     Ok(Plan::Serve(Box::new(ServePlan {
-        watch: drops::watch_plan(matches),
+        watch: DropsPlan { record: record(matches)?, ..drops::watch_plan(matches) },
         socket: matches.get_one::<PathBuf>("socket").cloned().unwrap_or_else(|| SOCKET.into()),
         group: matches.get_one::<String>("group").cloned(),
         tcp: tcp(matches)?,
         metrics: matches.get_one::<SocketAddr>("metrics").copied(),
         max_flows: matches.get_one::<NonZeroU32>("max-flows").copied().unwrap_or(NonZeroU32::MIN),
     })))
+}
+
+fn record(matches: &ArgMatches) -> Result<Option<RecordPlan>, UsageError> {
+    let Some(directory) = matches.get_one::<PathBuf>("record").cloned() else { return Ok(None) };
+    let max_bytes = matches.get_one::<u64>("record-max-size").copied().unwrap_or(record::MIN_BYTES);
+    if max_bytes < record::MIN_BYTES {
+        return Err(UsageError("--record-max-size: at least 1MiB".to_owned()));
+    }
+    Ok(Some(RecordPlan { directory, limits: Limits { max_bytes, max_age: None } }))
 }
 
 fn tcp(matches: &ArgMatches) -> Result<Option<TcpPlan>, UsageError> {

@@ -84,7 +84,7 @@ pub(super) struct Counted {
     pub id: MapId,
     pub entries: u64,
     pub max_entries: u32,
-    is_lru: bool,
+    pub is_lru: bool,
     pub expired: Option<u64>,
 }
 

@@ -34,6 +34,8 @@ pub struct MapGauge {
     pub name: String,
     pub entries: u64,
     pub max_entries: u32,
+    /// When full, it forgets its oldest entries instead of refusing new ones.
+    pub evicts: bool,
     /// Entries past their time, where entries have one.
     pub expired: Option<u64>,
     /// Entries a second since the last look, if there was one.
@@ -97,6 +99,7 @@ impl Watcher {
             name: map.name.clone(),
             entries: map.entries,
             max_entries: map.max_entries,
+            evicts: map.is_lru,
             expired: map.expired,
             growth,
         }

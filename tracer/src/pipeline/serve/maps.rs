@@ -90,7 +90,7 @@ fn ratio(entries: u64, max_entries: u32) -> f64 {
     if max_entries == 0 { 0.0 } else { entries as f64 / f64::from(max_entries) }
 }
 
-fn maps(maps: &[MapGauge]) -> [Family; 5] {
+fn maps(maps: &[MapGauge]) -> [Family; 6] {
     let mut entries = Family::gauge("tracer_map_entries", "Entries of a map");
     let mut max = Family::gauge("tracer_map_max_entries", "Entries that a map has room for");
     let mut fill = Family::gauge("tracer_map_fill_ratio", "Entries of a map per entry that it has room for");
@@ -100,15 +100,20 @@ fn maps(maps: &[MapGauge]) -> [Family; 5] {
     );
     let mut expired =
         Family::gauge("tracer_map_expired_entries", "Entries past their time that nobody removed yet");
+    let mut evicts = Family::gauge(
+        "tracer_map_evicts",
+        "Whether a full map forgets its oldest entries (1) or refuses new ones (0)",
+    );
     for map in maps {
         let label = [("map", map.name.as_str())];
         entries.add(label, map.entries as f64);
         max.add(label, map.max_entries.into());
         fill.add(label, ratio(map.entries, map.max_entries));
+        evicts.add(label, f64::from(u8::from(map.evicts)));
         map.growth.into_iter().for_each(|value| growth.add(label, value));
         map.expired.into_iter().for_each(|value| expired.add(label, value as f64));
     }
-    [entries, max, fill, growth, expired]
+    [entries, max, fill, growth, expired, evicts]
 }
 
 fn policies(policies: &[PolicyGauge]) -> [Family; 2] {
