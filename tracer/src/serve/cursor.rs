@@ -103,7 +103,7 @@ impl Cursor {
         Self { ring, question, node: node.to_owned(), at, end, left }
     }
 
-    pub fn next(&mut self) -> Next {
+    pub fn step(&mut self) -> Next {
         for _ in 0..TURN {
             if self.left == 0 || self.end.is_some_and(|end| self.at >= end) {
                 return Next::End;
@@ -161,7 +161,7 @@ impl Stream for Flows {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            match self.cursor.next() {
+            match self.cursor.step() {
                 Next::Response(response) => return Poll::Ready(Some(Ok(response))),
                 Next::End => return Poll::Ready(None),
                 Next::Pause => {

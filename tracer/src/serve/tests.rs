@@ -105,7 +105,7 @@ fn decode(encoded: &[u8]) -> Out {
 fn take(cursor: &mut Cursor) -> Vec<Out> {
     let mut out = Vec::new();
     loop {
-        out.push(match cursor.next() {
+        out.push(match cursor.step() {
             Next::Response(response) => decode(&response.0),
             Next::Wait => Out::Wait,
             Next::End => Out::End,
