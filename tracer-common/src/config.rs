@@ -109,6 +109,8 @@ pub struct Settings {
     /// Inode of the network namespace that Cilium's devices are in; notes on packets of other namespaces are
     /// another node's. 0: not known, all notes count.
     pub home_netns: u32,
+    /// Most events of one flow a second and CPU; 0: no limit.
+    pub rate_limit: u32,
 }
 
 impl Settings {
@@ -121,6 +123,7 @@ impl Settings {
         reason_tc_egress: ABSENT,
         notes_only: 0,
         home_netns: 0,
+        rate_limit: 0,
     };
 }
 

@@ -107,14 +107,16 @@ pub struct EventHeader {
     /// One of [`start`].
     pub start: u8,
     /// Explicit padding, 0.
-    pub pad: [u8; 6],
+    pub pad: [u8; 2],
+    /// Drops of the same flow that were kept back before this one (`--rate-limit`).
+    pub similar: u32,
 }
 
 const _: () = assert!(size_of::<EventHeader>() == 112);
 
 /// Counters of one tap on one CPU. Kernel side: per-CPU array indexed by [`tap`].
 ///
-/// Every run is counted once: `seen = foreign + filtered + ring_full + companion_lost + emitted`.
+/// Every run is counted once: `seen = foreign + filtered + suppressed + ring_full + companion_lost + emitted`.
 /// Drops that reached nobody: `ring_full - recovered`, summed over all taps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -127,6 +129,10 @@ pub struct TapCounters {
     pub filtered: u64,
     /// Those of `filtered` that were drops of Cilium's datapath (a drop message, or a note without one).
     pub filtered_cilium: u64,
+    /// Kept back because enough of their flow were sent (`--rate-limit`).
+    pub suppressed: u64,
+    /// Those of `suppressed` that were drops of Cilium's datapath.
+    pub suppressed_cilium: u64,
     /// Put into the ring buffer.
     pub emitted: u64,
     /// Lost because the ring buffer had no room.
@@ -140,6 +146,36 @@ pub struct TapCounters {
     pub recovered: u64,
     /// Packets or kernel structures that could not be read (completely); not a class of its own.
     pub read_fault: u64,
+}
+
+/// Which drops are similar, for `--rate-limit`: the same ends, destination port, protocol and reasons. What is not known
+/// is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FlowKey {
+    /// Network byte order, IPv4 as ::ffff:a.b.c.d.
+    pub source: [u32; 4],
+    pub destination: [u32; 4],
+    pub kernel_reason: u32,
+    /// Host order.
+    pub destination_port: u16,
+    pub protocol: u8,
+    /// Cilium's reason.
+    pub reason: u8,
+}
+
+const _: () = assert!(size_of::<FlowKey>() == 40);
+
+/// How many of a flow one CPU has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FlowRate {
+    /// Begin of the running second, CLOCK_BOOTTIME.
+    pub since_ns: u64,
+    /// Sent in that second.
+    pub sent: u32,
+    /// Kept back since the last one that was sent.
+    pub kept_back: u32,
 }
 
 /// Index of a tap in the counter array.

@@ -17,6 +17,7 @@ use crate::emit::emit;
 use crate::filter::{CiliumFacts, accepts_header, accepts_packet, needs_packet};
 use crate::maps::{CpuState, FREE_SCRATCH, LEVELS, STATE, Scratch, fate};
 use crate::settings::{global, offset};
+use crate::similar::is_too_many;
 use crate::skb::{describe, freed_extent, load_skb, skb_field};
 
 /// A message older than this is not the one that this free belongs to. Only a safety net: emulated machines
@@ -84,6 +85,7 @@ fn observe(
     header.reason = reason;
     header.meta_len = 0;
     header.captured = 0;
+    header.similar = 0;
     // The argument may be a typed pointer to the verifier; what was stored is a plain number.
     // SAFETY: as above.
     let skb = unsafe { core::ptr::read_volatile(&raw const (*scratch).header.skb) };
@@ -112,6 +114,14 @@ fn observe(
         count!(counters, filtered);
         if is_cilium {
             count!(counters, filtered_cilium);
+        }
+        return;
+    }
+    // A drop whose message was lost has passed the limit with its message.
+    if pending == fate::NONE && is_too_many(scratch, 0, cilium.reason) {
+        count!(counters, suppressed);
+        if is_cilium {
+            count!(counters, suppressed_cilium);
         }
         return;
     }

@@ -15,6 +15,7 @@ mod maps;
 mod message;
 mod packet;
 mod settings;
+mod similar;
 mod skb;
 
 #[cfg(not(target_arch = "bpf"))]

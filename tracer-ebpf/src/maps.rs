@@ -1,9 +1,9 @@
 //! Every map of the programs. None is pinned: they go when the tracer goes.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, LruPerCpuHashMap, PerCpuArray, RingBuf};
 use tracer_common::config::{MAX_DEV_SPAN, MAX_SKB_SPAN};
-use tracer_common::event::{EventHeader, MAX_META, MAX_SNAPLEN, TapCounters, tap};
+use tracer_common::event::{EventHeader, FlowKey, FlowRate, MAX_META, MAX_SNAPLEN, TapCounters, tap};
 
 /// Most events maps of Cilium that are told apart from foreign ones (old and new one during an upgrade).
 pub const EVENTS_MAPS: u32 = 4;
@@ -20,6 +20,10 @@ pub static COUNTERS: PerCpuArray<TapCounters> = PerCpuArray::with_max_entries(ta
 /// Ids of the pinned `cilium_events` map, 0 in unused slots. Rewritten when Cilium replaces the map.
 #[map]
 pub static EVENTS_MAP_IDS: Array<u32> = Array::with_max_entries(EVENTS_MAPS, 0);
+
+/// Flows under `--rate-limit`; the loader makes it as small as can be without.
+#[map]
+pub static SIMILAR: LruPerCpuHashMap<FlowKey, FlowRate> = LruPerCpuHashMap::with_max_entries(4096, 0);
 
 #[map]
 pub static STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);

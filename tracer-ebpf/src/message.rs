@@ -16,6 +16,7 @@ use crate::emit::emit;
 use crate::filter::{CiliumFacts, accepts_header, accepts_packet, needs_packet};
 use crate::maps::{EVENTS_MAP_IDS, EVENTS_MAPS, MESSAGE_SCRATCH, STATE, Scratch, XDP_SCRATCH, fate};
 use crate::settings::{global, offset};
+use crate::similar::is_too_many;
 use crate::skb::{Extent, data_extent, describe, describe_device, load_skb, read_kernel};
 
 /// Type of a drop notification (first byte).
@@ -116,6 +117,7 @@ fn sent(call: &Call, xdp: bool) -> Outcome {
     header.note = [0; 5];
     header.flags = 0;
     header.captured = 0;
+    header.similar = 0;
     let (extent, readable) =
         if xdp { xdp_packet(scratch, call.packet) } else { skb_packet(scratch, call.packet) };
     if !readable {
@@ -140,6 +142,12 @@ fn report(counters: Counters, scratch: *mut Scratch, meta: &MetaStart, extent: &
         if drop {
             count!(counters, filtered_cilium);
         }
+        return fate::FILTERED;
+    }
+    let behind = core::hint::black_box(u32::from(header.meta_len));
+    if drop && behind as usize <= MAX_META && is_too_many(scratch, behind, meta.subtype) {
+        count!(counters, suppressed);
+        count!(counters, suppressed_cilium);
         return fate::FILTERED;
     }
     // SAFETY: neither helper has preconditions.

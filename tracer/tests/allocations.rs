@@ -85,6 +85,7 @@ fn drop_of(source: &str, destination: &str) -> Flow {
         skb: 1,
         hash: 1,
         inferred: InferredSet::default(),
+        similar: 0,
         bytes: bytes::Bytes::new(),
     }
 }

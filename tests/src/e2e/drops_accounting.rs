@@ -62,7 +62,7 @@ fn check(run: &Run, packets: u64, lines: u64) -> Result<u64> {
     let summary = run.summary()?;
     let count = |name: &str| summary.number(&format!("/cilium_metrics/{name}"));
     ensure!(count("counted")? == packets as i64, "not all counted: {}", summary.0);
-    let fates = ["shown", "filtered", "folded", "after_end", "filtered_in_kernel", "lost"];
+    let fates = ["shown", "filtered", "folded", "after_end", "filtered_in_kernel", "suppressed", "lost"];
     let fates: Vec<i64> = fates.into_iter().map(count).collect::<Result<_>>()?;
     ensure!(fates.iter().sum::<i64>() == packets as i64, "{packets} sent: {}", summary.0);
     ensure!(count("unaccounted")? == 0, "unaccounted: {}", summary.0);

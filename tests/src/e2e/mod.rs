@@ -15,6 +15,7 @@ mod drops_expected;
 mod drops_json;
 mod drops_jsonpb;
 mod drops_no_cilium;
+mod drops_rate_limit;
 mod drops_stop;
 mod drops_taps;
 mod explain;
@@ -62,6 +63,7 @@ pub const ALL: &[&[Test]] = &[
     drops_json::TESTS,
     drops_jsonpb::TESTS,
     drops_taps::TESTS,
+    drops_rate_limit::TESTS,
     drops_stop::TESTS,
     drops_no_cilium::TESTS,
     drops_bad_input::TESTS,

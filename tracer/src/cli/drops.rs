@@ -44,6 +44,8 @@ pub struct DropsPlan {
     pub require_cilium: bool,
     /// Packet bytes to capture, at most [`MAX_SNAPLEN`].
     pub snaplen: u32,
+    /// Most events of one flow a second and CPU that the kernel side sends; 0: all.
+    pub rate_limit: u32,
     /// Print the comparison with `cilium_metrics` that often, not only at the end.
     pub completeness: Option<Duration>,
     /// Create this file once everything is attached.
@@ -180,7 +182,7 @@ pub(super) fn output_args() -> [Arg; 9] {
     .map(|arg| arg.help_heading(OUTPUT))
 }
 
-fn tap_args() -> [Arg; 4] {
+fn tap_args() -> [Arg; 5] {
     [
         Arg::new("tap")
             .long("tap")
@@ -197,6 +199,11 @@ fn tap_args() -> [Arg; 4] {
             .value_name("BYTES")
             .value_parser(value_parser!(u32).range(14..=MAX_SNAPLEN as i64))
             .help(format!("Packet bytes to capture, 14 to {MAX_SNAPLEN} [default: {DEFAULT_SNAPLEN}]")),
+        Arg::new("rate-limit")
+            .long("rate-limit")
+            .value_name("N")
+            .value_parser(value_parser!(u32).range(1..))
+            .help("At most N drops a second of one flow (ends, port, protocol, reason) and CPU; the next says +N similar"),
         Arg::new("completeness")
             .long("completeness")
             .value_name("INTERVAL")
@@ -292,6 +299,7 @@ pub(super) fn stream_plan(matches: &ArgMatches) -> Result<DropsPlan, UsageError>
         tap: tap_choice(matches),
         require_cilium: matches.get_flag("require-cilium"),
         snaplen: matches.get_one::<u32>("snaplen").copied().unwrap_or(DEFAULT_SNAPLEN),
+        rate_limit: matches.get_one::<u32>("rate-limit").copied().unwrap_or(0),
         completeness: matches.get_one::<Duration>("completeness").copied(),
         ready_file: matches.get_one::<PathBuf>("ready-file").cloned(),
     })

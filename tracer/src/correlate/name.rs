@@ -113,6 +113,7 @@ impl Namer {
             skb: skb_of(joined),
             hash: facts.map(|facts| facts.hash).filter(|hash| *hash != 0).unwrap_or(header.hash),
             inferred,
+            similar: header.similar,
             bytes: self.keep(captured.packet),
         };
         Some(Named { flow, concerns })

@@ -196,6 +196,7 @@ fn random_drop(dice: &mut Dice) -> (Flow, Record) {
         skb: 0,
         hash: 0,
         inferred: InferredSet::default(),
+        similar: 0,
         bytes: bytes::Bytes::new(),
     };
     (flow, record)

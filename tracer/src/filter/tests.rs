@@ -85,6 +85,7 @@ fn denied() -> Flow {
         skb: 0,
         hash: 0,
         inferred: InferredSet::default(),
+        similar: 0,
         bytes: bytes::Bytes::new(),
     }
 }

@@ -131,6 +131,8 @@ pub struct Flow {
     /// The packet's hash as the kernel or Cilium gave it.
     pub hash: u32,
     pub inferred: InferredSet,
+    /// Drops of the same flow that were kept back before this one (`--rate-limit`).
+    pub similar: u32,
     /// Captured bytes of the packet.
     pub bytes: bytes::Bytes,
 }

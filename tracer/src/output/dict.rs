@@ -1,5 +1,6 @@
 //! `-o dict`: one `KEY: value` per line, keys right-aligned, events separated by a rule.
 
+use super::json::decimal;
 use super::lost::{self, Lost};
 use super::text::{Side, Text, write_type};
 use super::why::brief::Rendered;
@@ -26,6 +27,9 @@ pub(super) fn flow(out: &mut Vec<u8>, text: &mut Text, flow: &Flow, first: bool,
     line(out, "       TYPE: ", |out| write_type(out, flow));
     line(out, "    VERDICT: ", |out| text.verdict(out, flow.verdict));
     line(out, "    SUMMARY: ", |out| text.summary(out, flow));
+    if flow.similar > 0 {
+        line(out, "    SIMILAR: ", |out| decimal(out, flow.similar));
+    }
     if let Some(why) = why {
         line(out, "        WHY: ", |out| out.extend_from_slice(&why.line));
     }

@@ -80,6 +80,8 @@ pub struct Reconciliation {
     pub reasons: Vec<ReasonCount>,
     /// Rejected by the filter in the kernel, whatever the reason.
     pub filtered_in_kernel: u64,
+    /// Kept back by `--rate-limit`, whatever the reason.
+    pub suppressed: u64,
     /// Lost in the ring or in a queue, whatever the reason.
     pub lost: u64,
 }
@@ -111,6 +113,7 @@ impl Reconciliation {
     pub fn unaccounted(&self) -> i64 {
         let accounted = self.total(|row| row.shown + row.filtered + row.folded + row.after_end)
             + self.filtered_in_kernel
+            + self.suppressed
             + self.lost;
         self.counted().wrapping_sub(accounted).cast_signed()
     }
@@ -192,12 +195,14 @@ impl Summary {
 }
 
 /// Counters of a tap with their names, in the order in which they are printed.
-fn tap_counters(counters: &TapCounters) -> [(&'static str, u64); 10] {
+fn tap_counters(counters: &TapCounters) -> [(&'static str, u64); 12] {
     [
         ("seen", counters.seen),
         ("foreign", counters.foreign),
         ("filtered", counters.filtered),
         ("filtered_cilium", counters.filtered_cilium),
+        ("suppressed", counters.suppressed),
+        ("suppressed_cilium", counters.suppressed_cilium),
         ("emitted", counters.emitted),
         ("ring_full", counters.ring_full),
         ("ring_full_cilium", counters.ring_full_cilium),
@@ -222,7 +227,7 @@ fn event_counters(events: &EventCounters) -> [(&'static str, u64); 9] {
 }
 
 /// Counters of Cilium's drops over all reasons.
-fn comparison_counters(compared: &Reconciliation) -> [(&'static str, u64); 7] {
+fn comparison_counters(compared: &Reconciliation) -> [(&'static str, u64); 8] {
     [
         ("counted", compared.counted()),
         ("shown", compared.total(|row| row.shown)),
@@ -230,6 +235,7 @@ fn comparison_counters(compared: &Reconciliation) -> [(&'static str, u64); 7] {
         ("folded", compared.total(|row| row.folded)),
         ("after_end", compared.total(|row| row.after_end)),
         ("filtered_in_kernel", compared.filtered_in_kernel),
+        ("suppressed", compared.suppressed),
         ("lost", compared.lost),
     ]
 }
@@ -350,6 +356,7 @@ mod tests {
             metrics: Metrics::Compared(Reconciliation {
                 reasons: vec![row(133, 45, 40, 2), row(250, 3, 0, 0)],
                 filtered_in_kernel: 4,
+                suppressed: 0,
                 lost: 2,
             }),
         }
@@ -361,12 +368,12 @@ mod tests {
         summary().write_text(&mut out).unwrap();
         let expected = "\
 summary of 8.0 s: INCOMPLETE, lost 2, malformed 0, unaccounted 0
-  tap free (tp_btf kfree_skb): seen 100, foreign 0, filtered 30, filtered cilium 0, emitted 68, ring full 2, \
+  tap free (tp_btf kfree_skb): seen 100, foreign 0, filtered 30, filtered cilium 0, suppressed 0, suppressed cilium 0, emitted 68, ring full 2, \
 ring full cilium 0, companion lost 0, recovered 0, read fault 0, missed 0
   events: received 68, malformed 0, joined 0, shown 40, filtered 8, folded 20, after end 0, other messages 0, lost in queues 0
     folded: 15 neighbour discovery
     folded: 5 tcp close
-  cilium_metrics: counted 48, shown 40, filtered 2, folded 0, after end 0, filtered in kernel 4, lost 2, unaccounted 0
+  cilium_metrics: counted 48, shown 40, filtered 2, folded 0, after end 0, filtered in kernel 4, suppressed 0, lost 2, unaccounted 0
     Policy denied: counted 45, shown 40, filtered 2, folded 0, after end 0
     250: counted 3, shown 0, filtered 0, folded 0, after end 0
 ";
@@ -389,6 +396,95 @@ ring full cilium 0, companion lost 0, recovered 0, read fault 0, missed 0
         assert_eq!(line["cilium_metrics"]["unaccounted"], "0");
         assert_eq!(line["cilium_metrics"]["reasons"][0]["drop_reason_desc"], "POLICY_DENIED");
         assert_eq!((&line["lost"], &line["incomplete"]), (&"2".into(), &true.into()));
+    }
+
+    /// Each counter another number, so that none can stand for another.
+    fn all_different() -> Summary {
+        let counters = TapCounters {
+            seen: 101,
+            foreign: 102,
+            filtered: 103,
+            filtered_cilium: 104,
+            suppressed: 105,
+            suppressed_cilium: 106,
+            emitted: 107,
+            ring_full: 108,
+            ring_full_cilium: 109,
+            companion_lost: 110,
+            recovered: 111,
+            read_fault: 112,
+        };
+        let tap = |name, missed| TapSummary { name, hook: "fentry".into(), counters, missed };
+        let row = |reason, counted| ReasonCount {
+            reason: DropReason(reason),
+            counted,
+            shown: counted + 1,
+            filtered: counted + 2,
+            folded: counted + 3,
+            after_end: counted + 4,
+        };
+        Summary {
+            duration: Duration::from_secs(1),
+            taps: vec![tap("free", Some(113)), tap("message", Some(114))],
+            events: EventCounters {
+                received: 201,
+                malformed: 202,
+                joined: 203,
+                shown: 204,
+                filtered: 205,
+                folded: vec![("elsewhere", 206), ("other-host", 207)],
+                after_end: 208,
+                other_messages: 209,
+                lost_in_queues: 210,
+            },
+            metrics: Metrics::Compared(Reconciliation {
+                reasons: vec![row(133, 300), row(250, 400)],
+                filtered_in_kernel: 501,
+                suppressed: 502,
+                lost: 503,
+            }),
+        }
+    }
+
+    /// `name value, name value` with the names of JSON.
+    fn numbers_of_text(line: &str) -> std::collections::BTreeMap<String, String> {
+        let line = line.split_once(": ").unwrap().1;
+        let pairs = line.split(", ").map(|pair| pair.rsplit_once(' ').unwrap());
+        pairs.map(|(name, value)| (name.replace(' ', "_"), value.to_owned())).collect()
+    }
+
+    /// Members that are numbers: strings of digits in JSON.
+    fn numbers_of_json(object: &serde_json::Value) -> std::collections::BTreeMap<String, String> {
+        let number = |value: &serde_json::Value| value.as_str()?.parse::<i64>().ok().map(|n| n.to_string());
+        let members = object.as_object().unwrap().iter();
+        members.filter_map(|(name, value)| Some((name.clone(), number(value)?))).collect()
+    }
+
+    #[test]
+    fn the_table_and_the_object_have_the_same_numbers() {
+        let (mut text, mut json) = (Vec::new(), Vec::new());
+        all_different().write_text(&mut text).unwrap();
+        all_different().write_json(&mut json).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let json = &json["summary"];
+        let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
+        let (metrics, folded) = (&json["cilium_metrics"], &json["events"]["folded_by_class"]);
+        for (start, object) in [
+            ("  tap free (", &json["taps"][0]),
+            ("  tap message (", &json["taps"][1]),
+            ("  events: ", &json["events"]),
+            ("  cilium_metrics: ", metrics),
+            ("    Policy denied: ", &metrics["reasons"][0]),
+            ("    250: ", &metrics["reasons"][1]),
+        ] {
+            assert_eq!(numbers_of_text(line(start)), numbers_of_json(object), "{start}");
+        }
+        for (class, count) in folded.as_object().unwrap() {
+            assert!(text.contains(&format!("    folded: {} {class}\n", count.as_str().unwrap())), "{text}");
+        }
+        let first = line("summary of ");
+        assert!(first.contains(&format!(" lost {},", json["lost"].as_str().unwrap())), "{first}");
     }
 
     #[test]

@@ -99,6 +99,7 @@ pub(super) fn denied() -> Flow {
         skb: 0,
         hash: 0,
         inferred: InferredSet::default(),
+        similar: 0,
         bytes: bytes::Bytes::new(),
     }
 }

@@ -201,7 +201,13 @@ pub(super) fn compact(out: &mut Vec<u8>, text: &mut Text, flow: &Flow) {
     text.verdict(out, flow.verdict);
     out.extend_from_slice(b" (");
     text.summary(out, flow);
-    out.extend_from_slice(b")\n");
+    out.push(b')');
+    if flow.similar > 0 {
+        out.extend_from_slice(b" +");
+        decimal(out, flow.similar);
+        out.extend_from_slice(b" similar");
+    }
+    out.push(b'\n');
 }
 
 /// The policy behind the event above.

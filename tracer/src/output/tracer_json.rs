@@ -43,6 +43,7 @@ impl Pieces {
         object.object("packet", |object| write_packet(object, &flow.packet, flow.bytes.len()));
         let origin = |out: &mut Vec<u8>| Object::write_members(out, |object| write_origin(object, flow));
         object.members(|out| self.origins.write(out, flow, origin));
+        object.number("similar_suppressed", flow.similar);
         if let Some(why) = why {
             object.key("why").extend_from_slice(&why.json);
         }

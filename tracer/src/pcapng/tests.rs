@@ -34,6 +34,7 @@ fn flow(first: First, bytes: &'static [u8], device: &str) -> Flow {
         skb: 0,
         hash: 0,
         inferred: InferredSet::default(),
+        similar: 0,
         bytes: bytes::Bytes::from_static(bytes),
     }
 }

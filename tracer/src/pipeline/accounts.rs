@@ -97,6 +97,7 @@ impl Accounts {
         Metrics::Compared(Reconciliation {
             reasons: reasons.into_iter().map(row).collect(),
             filtered_in_kernel: self.between(closing, |taps| taps.filtered_cilium),
+            suppressed: self.between(closing, |taps| taps.suppressed_cilium),
             lost: self
                 .between(closing, |taps| taps.ring_full_cilium)
                 .saturating_sub(self.between(closing, |taps| taps.recovered)),

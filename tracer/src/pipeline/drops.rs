@@ -209,6 +209,7 @@ fn probe_plan(
         notes_only: false,
         home_netns,
         ring_bytes: RING_BYTES,
+        rate_limit: plan.rate_limit,
         message_tap: match plan.tap {
             TapChoice::Auto => MessageTap::Auto,
             TapChoice::Fentry => MessageTap::Fentry,

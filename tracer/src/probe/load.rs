@@ -26,6 +26,8 @@ const SKB_EVENT: &str = "bpf_skb_event_output";
 const XDP_EVENT: &str = "bpf_xdp_event_output";
 /// Present where kprobes can be made by perf events, which is how we make them.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
+/// Flows that `--rate-limit` tells apart; the one seen longest ago is forgotten.
+const LIMITED_FLOWS: u32 = 4096;
 /// Number of slots in the programs' table of events maps.
 const EVENTS_MAPS: usize = 4;
 
@@ -45,6 +47,8 @@ pub struct Plan {
     pub message_tap: MessageTap,
     /// Ids of the pinned events map; empty: there is none to listen to.
     pub events_maps: Vec<MapId>,
+    /// Most events of one flow a second and CPU; 0: no limit.
+    pub rate_limit: u32,
     /// Let the programs log through aya-log.
     pub debug: bool,
 }
@@ -136,6 +140,7 @@ fn settings(plan: &Plan, btf: &Btf, reasons: &DropReasons) -> Settings {
         reason_tc_ingress: reasons.number("TC_INGRESS").unwrap_or(ABSENT),
         reason_tc_egress: reasons.number("TC_EGRESS").unwrap_or(ABSENT),
         notes_only: plan.notes_only.into(),
+        rate_limit: plan.rate_limit,
         home_netns: plan.home_netns,
     }
 }
@@ -150,6 +155,7 @@ fn load_object(
     EbpfLoader::new()
         .btf(Some(btf))
         .map_max_entries("EVENTS", plan.ring_bytes)
+        .map_max_entries("SIMILAR", if plan.rate_limit == 0 { 1 } else { LIMITED_FLOWS })
         .override_global("OFFSETS", offsets.as_bytes(), true)
         .override_global("SETTINGS", settings.as_bytes(), true)
         .override_global("FILTER", plan.filter.as_bytes(), true)

@@ -52,6 +52,7 @@ pub fn put(out: &mut Put<'_>, flow: &Flow) {
         skb,
         hash,
         inferred,
+        similar,
         bytes,
     } = flow;
     out.u64(time.0 as u64);
@@ -68,7 +69,7 @@ pub fn put(out: &mut Put<'_>, flow: &Flow) {
         out.u32(index.0);
         out.text(name);
     });
-    [*netns, *mark, *cpu, *hash].into_iter().for_each(|number| out.u32(number));
+    [*netns, *mark, *cpu, *hash, *similar].into_iter().for_each(|number| out.u32(number));
     out.u64(*skb);
     let bits = inferred.iter().fold(0u16, |bits, what| bits | 1 << what as u16);
     out.u16(bits);
@@ -87,7 +88,7 @@ pub fn take(from: &mut Take<'_>) -> Option<Flow> {
     let (src, dst) = (take_peer(from)?, take_peer(from)?);
     let interface =
         from.option(|from| Some(Interface { index: IfIndex(from.u32()?), name: Arc::from(from.text()?) }))?;
-    let [netns, mark, cpu, hash] = [from.u32()?, from.u32()?, from.u32()?, from.u32()?];
+    let [netns, mark, cpu, hash, similar] = [from.u32()?, from.u32()?, from.u32()?, from.u32()?, from.u32()?];
     let skb = from.u64()?;
     let bits = from.u16()?;
     let mut inferred = InferredSet::default();
@@ -114,6 +115,7 @@ pub fn take(from: &mut Take<'_>) -> Option<Flow> {
         skb,
         hash,
         inferred,
+        similar,
         bytes,
     })
 }

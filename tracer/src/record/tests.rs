@@ -128,6 +128,7 @@ fn bare() -> Flow {
         skb: 0,
         hash: 0,
         inferred: InferredSet::default(),
+        similar: 0,
         bytes: bytes::Bytes::new(),
     }
 }

@@ -375,7 +375,7 @@ fn table(section: &mut Section, field: &[Runs]) {
         "lost, as it tells",
         "reader's CPU, s",
         "captured and decoded per CPU second, thousands",
-        "resident, MiB",
+        "peak of resident memory, MiB",
         "sender, thousands/s",
         "sender's rate kept",
     ];

@@ -31,6 +31,7 @@ fn attach(events: Option<MapId>) -> Result<[Attempt; 3], RunError> {
         snaplen: 0,
         message_types: 0,
         notes_only: true,
+        rate_limit: 0,
         ring_bytes: RING_BYTES,
         message_tap: MessageTap::Auto,
         events_maps: vec![events.unwrap_or(NO_MAP)],
