@@ -54,6 +54,7 @@ fn flow(time: i64, reason: u8) -> Flow {
         skb: 0,
         hash: 0,
         inferred: InferredSet::default(),
+        similar: 0,
         bytes: bytes::Bytes::from_static(b"captured"),
     }
 }
