@@ -242,6 +242,7 @@ pub(super) fn watch_plan(matches: &ArgMatches) -> DropsPlan {
         tap: tap_choice(matches),
         require_cilium: matches.get_flag("require-cilium"),
         snaplen: DEFAULT_SNAPLEN,
+        rate_limit: 0,
         completeness: None,
         ready_file: matches.get_one::<PathBuf>("ready-file").cloned(),
         notes: Vec::new(),

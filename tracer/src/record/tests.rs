@@ -104,6 +104,7 @@ fn full(number: u64) -> Flow {
         skb: 4,
         hash: 5,
         inferred,
+        similar: 7,
         bytes: bytes::Bytes::from_static(&[9; 60]),
     }
 }
