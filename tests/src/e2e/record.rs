@@ -92,6 +92,9 @@ fn replay_equals_the_live_stream() -> Result<Outcome> {
     let lines = |text: &str| text.lines().count();
     let same_filters = stdout(&replay(&directory, &[filters, &["-o", "compact"]].concat())?);
     ensure!(lines(&same_filters) > 0 && lines(&same_filters) == lines(&filtered.stdout), "{same_filters}");
+    let counted = replay(&directory, &["--aggregate-by", "reason", "-o", "json"])?;
+    let groups = parse(&counted)?;
+    ensure!(counted.status.success() && !groups.is_empty() && groups.len() < played.len(), "{groups:?}");
     for format in ["jsonpb", "dict", "table"] {
         let output = replay(&directory, &["-o", format])?;
         ensure!(output.status.success() && lines(&stdout(&output)) >= played.len(), "{format}");

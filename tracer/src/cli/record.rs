@@ -20,7 +20,7 @@ const RECORDING: &str = "Recording";
 
 const ABOUT: &str = "\
 Keeps the drops that `tracer drops` would show, with their names and packet bytes, in a directory that never grows
-beyond --max-size. Nothing is printed unless -o asks for it. `tracer replay` plays them back.";
+beyond --max-size. Nothing is printed unless -o or --aggregate-by asks for it. `tracer replay` plays them back.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -73,6 +73,7 @@ pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
     let max_age = matches.get_one::<Duration>("max-age").copied();
     let mut plan = drops::stream_plan(matches)?;
     plan.record = Some(RecordPlan { directory, limits: Limits { max_bytes, max_age } });
-    plan.print &= matches.value_source("output") == Some(ValueSource::CommandLine);
+    let is_asked = matches.value_source("output") == Some(ValueSource::CommandLine);
+    plan.print &= is_asked || plan.report_groups.is_some();
     Ok(Plan::Drops(Box::new(plan)))
 }

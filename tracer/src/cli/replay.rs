@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::moment::{self, Moment};
-use super::{Plan, UsageError, drops, filters};
+use super::{Plan, UsageError, aggregate, drops, filters};
 use crate::filter::FilterSet;
 use crate::output::options::OutputOptions;
 
@@ -65,6 +65,7 @@ pub(super) fn command() -> Command {
         .args(selectors())
         .args(filters::args())
         .args(drops::output_args().into_iter().filter(|arg| arg.get_id() != "ready-file"))
+        .args(aggregate::args())
         .after_help(EXAMPLES)
 }
 
@@ -93,11 +94,17 @@ pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
     let path = matches.get_one::<PathBuf>("path").cloned();
     let number = |name| matches.get_one::<NonZeroUsize>(name).copied();
     let write = matches.get_one::<PathBuf>("write").cloned();
+    let grouping = aggregate::grouping(matches)?;
+    if matches.contains_id("interval") {
+        return Err(UsageError("--interval: a recording is counted as a whole".to_owned()));
+    }
+    let mut output = drops::output_options(matches);
+    output.group_by = grouping.map(|grouping| grouping.keys).unwrap_or_default();
     Ok(Plan::Replay(Box::new(ReplayPlan {
         path: path.ok_or_else(|| UsageError("replay: no recording given".to_owned()))?,
         filter: filters::filter_set(matches)?,
         all: matches.get_flag("all"),
-        output: drops::output_options(matches),
+        output,
         print: drops::prints(matches, write.as_deref())?,
         since: matches.get_one::<Moment>("since").copied(),
         until: matches.get_one::<Moment>("until").copied(),

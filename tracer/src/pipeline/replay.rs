@@ -126,6 +126,8 @@ struct Player {
     out: Option<Out>,
     node: Option<Node>,
     fates: Fates,
+    /// Of the last event that was printed.
+    newest: WallTime,
     /// Events that the recorder lost, in all.
     lost: u64,
     /// With `--last`: what may be shown at the end, and how many flows of it there are.
@@ -148,6 +150,7 @@ impl Player {
             out: None,
             node: None,
             fates: Fates::default(),
+            newest: WallTime::default(),
             lost: 0,
             kept: VecDeque::new(),
             kept_flows: 0,
@@ -237,6 +240,7 @@ impl Player {
         let Some(out) = &mut self.out else { return Ok(()) };
         match shown {
             Shown::Flow { flow, concerns } => {
+                self.newest = flow.time;
                 if self.plan.print {
                     out.printer.flow(flow)?;
                 }
@@ -259,6 +263,7 @@ impl Player {
         self.show_kept()?;
         let Some(out) = &mut self.out else { return Ok(()) };
         if self.plan.print {
+            out.printer.report_groups(self.newest, true)?;
             out.printer.flush()?;
         }
         out.sinks.each(|sink| sink.finish())?;
