@@ -103,10 +103,15 @@ struct Entry {
     plan: fn(&ArgMatches) -> Result<Plan, UsageError>,
 }
 
-/// All commands, in the order of `--help`.
+/// All commands, in the order of `--help`: what is asked first comes first.
 const COMMANDS: &[Entry] = &[
     Entry { command: drops::command, plan: drops::plan },
+    Entry { command: why::command, plan: why::plan },
+    Entry { command: doctor::command, plan: doctor::plan },
+    Entry { command: explain::command, plan: explain::plan },
     Entry { command: ct::command, plan: ct::plan },
+    Entry { command: nat::command, plan: nat::plan },
+    Entry { command: lb::command, plan: lb::plan },
     Entry { command: policy::command, plan: policy::plan },
     Entry { command: ipcache::command, plan: ipcache::plan },
     Entry { command: endpoints::command, plan: endpoints::plan },
@@ -115,21 +120,16 @@ const COMMANDS: &[Entry] = &[
     Entry { command: metrics::command, plan: metrics::plan },
     Entry { command: maps::command, plan: maps::plan },
     Entry { command: capacity::command, plan: capacity::plan },
-    Entry { command: explain::command, plan: explain::plan },
+    Entry { command: snapshot::command, plan: snapshot::plan },
+    Entry { command: diff::command, plan: diff::plan },
+    Entry { command: record::command, plan: record::plan },
+    Entry { command: replay::command, plan: replay::plan },
+    Entry { command: serve::command, plan: serve::plan },
     Entry { command: documents::manifest_command, plan: documents::manifest_plan },
     Entry { command: documents::schema_command, plan: documents::schema_plan },
     Entry { command: documents::completion_command, plan: documents::completion_plan },
     Entry { command: documents::man_command, plan: documents::man_plan },
     Entry { command: bpf_alias::command, plan: bpf_alias::plan },
-    Entry { command: nat::command, plan: nat::plan },
-    Entry { command: lb::command, plan: lb::plan },
-    Entry { command: snapshot::command, plan: snapshot::plan },
-    Entry { command: doctor::command, plan: doctor::plan },
-    Entry { command: diff::command, plan: diff::plan },
-    Entry { command: record::command, plan: record::plan },
-    Entry { command: replay::command, plan: replay::plan },
-    Entry { command: why::command, plan: why::plan },
-    Entry { command: serve::command, plan: serve::plan },
 ];
 
 /// The arguments mean nothing that can be done; the text is complete but for the leading `error: `.
