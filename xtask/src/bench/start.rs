@@ -175,11 +175,11 @@ pub fn status_kib(pid: &str, key: &str) -> Result<u64> {
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).with_context(|| format!("no {key}"))
 }
 
-/// Steps of the start, by the system call that each ends with.
+/// Steps of the start, by the last system call of each; told in the order in which they came.
 const STEPS: [(&str, &str); 7] = [
     ("the program runs", "execve("),
-    ("the node's maps are open (last pin)", "BPF_OBJ_GET"),
-    ("the kernel's types are read", "/sys/kernel/btf/vmlinux"),
+    ("the last of the node's pins is open", "BPF_OBJ_GET,"),
+    ("the kernel's types are opened", "/sys/kernel/btf/vmlinux"),
     ("our maps are made", "BPF_MAP_CREATE"),
     ("our programs are loaded and verified", "BPF_PROG_LOAD"),
     ("they are attached", "BPF_RAW_TRACEPOINT_OPEN"),
@@ -209,14 +209,13 @@ fn phases(bench: &Bench, node: &Node) -> Result<Vec<(&'static str, f64)>> {
 
 fn steps(trace: &str) -> Vec<(&'static str, f64)> {
     let time = |line: &str| line.split_whitespace().nth(1)?.parse::<f64>().ok();
-    let mut last = trace.lines().find_map(time);
-    let mut found = Vec::new();
-    for (what, mark) in STEPS {
-        let at = trace.lines().filter(|line| line.contains(mark)).filter_map(time).next_back();
-        if let (Some(at), Some(before)) = (at, last) {
-            found.push((what, (at - before) * 1e3));
-            last = Some(at);
-        }
+    let last_of = |mark: &str| trace.lines().filter(|line| line.contains(mark)).filter_map(time).next_back();
+    let mut found: Vec<(&str, f64)> =
+        STEPS.into_iter().filter_map(|(what, mark)| Some((what, last_of(mark)?))).collect();
+    found.sort_by(|(_, one), (_, other)| one.total_cmp(other));
+    let mut before = trace.lines().find_map(time).unwrap_or_default();
+    for (_, at) in &mut found {
+        (*at, before) = ((*at - before) * 1e3, *at);
     }
     found
 }
