@@ -25,7 +25,7 @@ pub fn is_too_many(scratch: *mut Scratch, offset: u32, reason: u8) -> bool {
     let base = unsafe { (&raw const (*scratch).body).cast::<u8>().add(offset as usize) };
     let bytes = Bytes { base, length: u32::from(header.captured) };
     let facts = facts(&bytes, header.start, header.dev_type, header.protocol);
-    let key = FlowKey {
+    let key = &FlowKey {
         source: facts.source,
         destination: facts.destination,
         kernel_reason: header.reason,
@@ -35,10 +35,10 @@ pub fn is_too_many(scratch: *mut Scratch, offset: u32, reason: u8) -> bool {
     };
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    let Some(rate) = SIMILAR.get_ptr_mut(&key) else {
+    let Some(rate) = SIMILAR.get_ptr_mut(key) else {
         let first = tracer_common::event::FlowRate { since_ns: now, sent: 1, kept_back: 0 };
         // A flow that cannot be remembered is not limited.
-        let _ = SIMILAR.insert(&key, &first, 0);
+        let _ = SIMILAR.insert(key, first, 0);
         return false;
     };
     // SAFETY: this CPU's value in a per-CPU map; values of such maps are not freed while a program runs.
