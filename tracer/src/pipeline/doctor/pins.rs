@@ -43,12 +43,14 @@ pub(super) fn look(node: &Node, loaded: &Loaded) -> Vec<Finding> {
         node.pins.iter().map(|pin| (pin.name.clone(), opening(pin.opened.as_ref().err()))).collect();
     let mut findings = vec![pins::expected(&names), pins::readable(&openings)];
     let ids = node.ids();
-    if ids.is_empty() {
-        return findings;
-    }
-    findings.push(layout(node));
     let used = loaded.0.as_ref().map(|programs| used(node, programs, &ids)).map_err(Clone::clone);
-    findings.push(pins::in_use(&ids, &used));
+    if !ids.is_empty() {
+        findings.push(layout(node));
+    }
+    // Without any open pin there is nothing to compare; that programs are not known either is worth a line.
+    if !ids.is_empty() || !names.is_empty() && used.is_err() {
+        findings.push(pins::in_use(&ids, &used));
+    }
     findings
 }
 
