@@ -92,7 +92,6 @@ const KERNEL_TESTS: &[&str] = &[
     "doctor::missing_programs_are_found_with_tcx_too",
     "doctor::netkit_programs_are_found_from_the_hosts_side",
     "doctor::a_pin_that_is_not_the_map_in_use_is_named",
-    "doctor::without_rights_it_says_what_it_can",
     "doctor::no_cilium_is_no_failure",
     "drops_accounting::a_flood_is_accounted_for_to_the_packet",
     "coexistence::a_killed_tracer_leaves_nothing_behind",
