@@ -19,8 +19,11 @@ use crate::settings::{global, offset};
 use crate::similar::is_too_many;
 use crate::skb::{Extent, data_extent, describe, describe_device, load_skb, read_kernel};
 
-/// Type of a drop notification (first byte).
+/// Types of notifications (first byte).
 const DROP: u8 = 1;
+const TRACE: u8 = 4;
+/// Where a trace message has the source address from before SNAT (16 bytes).
+const ORIGINAL_IP: usize = 32;
 /// Shortest notification with a capture header and labels.
 const MIN_META: u64 = 20;
 
@@ -167,7 +170,10 @@ fn report(counters: Counters, scratch: *mut Scratch, meta: &MetaStart, extent: &
 fn wanted(scratch: *mut Scratch, meta: &MetaStart, extent: &Extent) -> bool {
     let cilium = CiliumFacts {
         source_identity: meta.source_identity,
-        destination_identity: if meta.kind == DROP { meta.destination_identity } else { 0 },
+        destination_identity: match meta.kind {
+            DROP | TRACE => meta.destination_identity,
+            _ => 0,
+        },
         reason: if meta.kind == DROP { meta.subtype } else { 0 },
     };
     if !accepts_header(scratch, cilium) {
@@ -181,7 +187,20 @@ fn wanted(scratch: *mut Scratch, meta: &MetaStart, extent: &Extent) -> bool {
     if behind as usize > MAX_META {
         return true;
     }
-    !needs_packet() || accepts_packet(scratch, behind, u32::from(header.captured))
+    !needs_packet()
+        || (meta.kind == TRACE && is_translated(scratch))
+        || accepts_packet(scratch, behind, u32::from(header.captured))
+}
+
+/// Whether the packet's source address is not the one that the trace message tells: the filter is about the latter.
+#[inline(always)]
+fn is_translated(scratch: *const Scratch) -> bool {
+    // SAFETY: `scratch` is a live map value, and the body is longer than 48 bytes.
+    unsafe {
+        let original = (&raw const (*scratch).body).cast::<u8>().add(ORIGINAL_IP).cast::<u64>();
+        let has_original = usize::from((*scratch).header.meta_len) >= ORIGINAL_IP + 16;
+        has_original && (original.read_unaligned() | original.add(1).read_unaligned()) != 0
+    }
 }
 
 /// Whether the helper was called on the pinned `cilium_events`.
