@@ -15,7 +15,7 @@ pub static CONFIG: Config = Config {
     world6: 0,
     endpoint: 0,
     identity: 0,
-    enforced: 0,
+    options: 0,
     ifindex: 0,
     ipv4: 0,
     ipv6: [0; 4],

@@ -16,6 +16,15 @@ pub mod policy_form {
     pub const PRECEDENCE: u32 = 3;
 }
 
+/// Bits of [`Config::options`].
+pub mod option {
+    /// Policy is enforced on the way in, on the way out: the numbers of the directions.
+    pub const INGRESS: u32 = 1;
+    pub const EGRESS: u32 = 2;
+    /// A trace message for every packet that passes, as without monitor aggregation; else for new connections.
+    pub const TRACE_ALL: u32 = 4;
+}
+
 /// Everything that differs between loads.
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
 #[repr(C)]
@@ -38,8 +47,8 @@ pub struct Config {
     /// The endpoint this load is for; 0 for the network device.
     pub endpoint: u32,
     pub identity: u32,
-    /// Bit 0: ingress is enforced, bit 1: egress.
-    pub enforced: u32,
+    /// Bits of [`option`].
+    pub options: u32,
     /// Host side of its veth pair.
     pub ifindex: u32,
     /// Addresses in network order.

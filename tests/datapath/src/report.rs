@@ -6,7 +6,10 @@ use aya_ebpf::bindings::{__sk_buff, BPF_ANY};
 use aya_ebpf::helpers::generated::bpf_perf_event_output;
 use aya_ebpf::programs::{TcContext, XdpContext};
 
+use pretend_datapath::option;
+
 use crate::config::config;
+use crate::conntrack::Status;
 use crate::maps::{Counters, EVENTS, METRICS, MetricsKey};
 use crate::state::State;
 
@@ -287,9 +290,12 @@ pub mod point {
     pub const TO_STACK: u8 = 3;
 }
 
-/// A trace message of a new connection.
+/// A trace message, if the packet is one of those that are told of.
 #[inline(always)]
 pub fn trace(ctx: &TcContext, state: &State, point: u8, ends: &Ends, ifindex: u32) {
+    if state.status != Status::New && config!(options) & option::TRACE_ALL == 0 {
+        return;
+    }
     // SAFETY: the context of a tc program; the verifier checks each field.
     let hash = unsafe { (*skb(ctx)).hash };
     let size = config!(trace_message);

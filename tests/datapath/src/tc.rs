@@ -124,9 +124,7 @@ fn leave(ctx: &TcContext, state: &mut State, ends: &mut Ends) -> Result<i32, Dro
         Some((id, false)) => hand_over(ctx, id, ends.source),
         _ => {
             report::count(0, EGRESS, line!() as u16, file::BPF_LXC, state.length);
-            if state.status == Status::New {
-                report::trace(ctx, state, point::TO_STACK, ends, 0);
-            }
+            report::trace(ctx, state, point::TO_STACK, ends, 0);
             Ok(TC_ACT_OK)
         }
     }
@@ -145,7 +143,7 @@ fn track_and_ask<'a>(ctx: &TcContext, state: &'a mut State, source: u32) -> Resu
         state.decision = decide(state);
         let state = forget(state);
         let denied = state.decision.verdict < 0;
-        if denied || state.status == Status::New && config!(enforced) & u32::from(state.direction) != 0 {
+        if denied || state.status == Status::New && config!(options) & u32::from(state.direction) != 0 {
             report::verdict(ctx, state);
         }
         if denied {
@@ -217,9 +215,7 @@ fn to_container(ctx: &TcContext, ends: &Ends) -> Result<i32, Drop> {
 fn deliver(ctx: &TcContext, state: &State, ends: &Ends) -> Result<i32, Drop> {
     report::count(0, INGRESS, line!() as u16, file::BPF_LXC, state.length);
     let ifindex = config!(ifindex);
-    if state.status == Status::New {
-        report::trace(ctx, state, point::TO_LXC, ends, ifindex);
-    }
+    report::trace(ctx, state, point::TO_LXC, ends, ifindex);
     let macs: [[u8; 8]; 2] = [config!(mac), config!(node_mac)];
     // SAFETY: six bytes each of two live arrays go to the Ethernet header, which is there; the helpers check.
     unsafe {

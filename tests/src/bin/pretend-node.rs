@@ -27,6 +27,9 @@ struct Arguments {
     /// Attach the XDP program to eth0 too (generic mode).
     #[arg(long)]
     xdp: bool,
+    /// Send a trace message for every packet that passes, not only for new connections.
+    #[arg(long)]
+    trace_all: bool,
     /// Packets to send: none, default (all cases), case:NAME, flood:N.
     #[arg(long, default_value = "default")]
     traffic: Plan,
@@ -82,6 +85,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
         .generation(arguments.generation)
         .attach(arguments.attach)
         .xdp(arguments.xdp)
+        .trace_all(arguments.trace_all)
         .connections(arguments.ct_entries)
         .build()?;
     let agent = if arguments.no_agent { None } else { Some(node.start_agent()?) };

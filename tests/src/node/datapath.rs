@@ -13,7 +13,7 @@ use aya::programs::tc::{NlOptions, TcAttachOptions, TcError, TcHandle};
 use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode, tc};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
-use pretend_datapath::{Config, policy_form};
+use pretend_datapath::{Config, option, policy_form};
 use zerocopy::IntoBytes;
 
 use super::cast::{PODS, Pod};
@@ -113,7 +113,7 @@ fn endpoint_config(facts: &Facts, pod: &Pod) -> Config {
     Config {
         endpoint: pod.endpoint.into(),
         identity: pod.identity,
-        enforced: pod.enforced,
+        options: pod.enforced,
         ifindex: pod.ifindex,
         ipv4: u32::from_ne_bytes(pod.ipv4.octets()),
         ipv6: words(pod.ipv6),
@@ -215,11 +215,11 @@ fn start_host(tcx: bool) -> Result<()> {
 
 impl Datapath {
     /// Runs in the node's namespaces.
-    pub fn start(facts: &Facts, maps: &Maps, how: Attach, xdp: bool) -> Result<Self> {
+    pub fn start(facts: &Facts, maps: &Maps, how: Attach, (xdp, trace_all): (bool, bool)) -> Result<Self> {
         let tcx = how.by_tcx(facts);
         let mut endpoints = Vec::new();
         for pod in &PODS {
-            let object = start_endpoint(facts, maps, pod, tcx);
+            let object = start_endpoint(facts, maps, pod, (tcx, trace_all));
             endpoints.push(object.with_context(|| format!("no datapath for `{}`", pod.name))?);
         }
         let mut netdev = load(facts, &base_config(facts), &policy_pin(facts, super::cast::HOST_ENDPOINT))?;
@@ -243,8 +243,12 @@ impl Datapath {
     }
 }
 
-fn start_endpoint(facts: &Facts, maps: &Maps, pod: &Pod, tcx: bool) -> Result<Ebpf> {
-    let mut object = load(facts, &endpoint_config(facts, pod), &policy_pin(facts, pod.endpoint))?;
+fn start_endpoint(facts: &Facts, maps: &Maps, pod: &Pod, (tcx, trace_all): (bool, bool)) -> Result<Ebpf> {
+    let mut config = endpoint_config(facts, pod);
+    if trace_all {
+        config.options |= option::TRACE_ALL;
+    }
+    let mut object = load(facts, &config, &policy_pin(facts, pod.endpoint))?;
     let policy = classifier(&mut object, "cil_lxc_policy")?.fd()?.as_fd().as_raw_fd();
     let calls = maps.get("cilium_call_policy").context("no map `cilium_call_policy`")?;
     calls.update(&u32::from(pod.endpoint).to_ne_bytes(), &policy.to_ne_bytes())?;

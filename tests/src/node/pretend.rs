@@ -37,6 +37,7 @@ pub struct Builder {
     generation: Generation,
     attach: Attach,
     xdp: bool,
+    trace_all: bool,
     datapath: bool,
     max_entries: BTreeMap<String, u32>,
     connections: u32,
@@ -56,6 +57,12 @@ impl Builder {
     /// Attaches the XDP program to `eth0` too.
     pub fn xdp(mut self, xdp: bool) -> Self {
         self.xdp = xdp;
+        self
+    }
+
+    /// A trace message for every packet that passes, not only for new connections.
+    pub fn trace_all(mut self, trace_all: bool) -> Self {
+        self.trace_all = trace_all;
         self
     }
 
@@ -91,7 +98,7 @@ impl Builder {
             filler.connections(CT4, self.connections).with_context(|| format!("cannot fill `{CT4}`"))?;
             state::write_all(Path::new("/run/cilium"), &facts).context("cannot write the state files")?;
             let datapath = if self.datapath {
-                Some(Datapath::start(&facts, &maps, self.attach, self.xdp)?)
+                Some(Datapath::start(&facts, &maps, self.attach, (self.xdp, self.trace_all))?)
             } else {
                 None
             };
@@ -140,6 +147,7 @@ impl Node {
             generation: Generation::V1_17,
             attach: Attach::Auto,
             xdp: false,
+            trace_all: false,
             datapath: true,
             max_entries: BTreeMap::new(),
             connections: 0,
