@@ -71,6 +71,7 @@ fn drop_of(source: &str, destination: &str) -> Flow {
         source: Source::Message,
         direction: Direction::Ingress,
         cilium: Some(cilium),
+        notice: None,
         kernel: Some(kernel),
         packet: Packet {
             ip: Some(Ip { source, destination, transport, fragment: false, ttl: 64 }),

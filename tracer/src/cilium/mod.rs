@@ -3,7 +3,7 @@
 //!
 //! `source` finds the node, `node` is its living view for naming, `metrics` the truth for counting; `pins`
 //! and `table` open and walk maps for them, `maps` for everybody who lists, `ipcache` and `lxc` decode; `state` reads the agent's files.
-//! `reason`, `file`, `ext_error`, `identity` and `release` are Cilium's numbers in words.
+//! `reason`, `notice`, `file`, `ext_error`, `identity` and `release` are Cilium's numbers in words.
 
 pub mod catalogue;
 pub mod ct;
@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod nat;
 pub mod node;
 pub mod node_map;
+pub mod notice;
 pub mod pins;
 pub mod policy;
 pub mod policystats;

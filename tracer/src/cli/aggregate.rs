@@ -22,7 +22,7 @@ pub(super) fn args() -> [Arg; 2] {
         Arg::new("aggregate-by")
             .long("aggregate-by")
             .value_name("KEYS")
-            .help("Count drops by reason,kernel-reason,identity,pod,namespace,ip,port,protocol,place,direction,interface instead of showing each"),
+            .help("Count events by reason,kernel-reason,identity,pod,namespace,ip,port,protocol,place,direction,interface,verdict instead of showing each"),
         Arg::new("interval")
             .long("interval")
             .value_name("TIME")

@@ -25,6 +25,8 @@ pub struct DropsPlan {
     pub filter: FilterSet,
     /// Show what is folded into counted lines otherwise.
     pub all: bool,
+    /// Trace and policy-verdict messages, too.
+    pub flows: bool,
     /// Ask the policy behind each drop.
     pub why: bool,
     pub output: OutputOptions,
@@ -63,7 +65,15 @@ pub struct StopRule {
     pub duration: Option<Duration>,
 }
 
-/// How to listen to Cilium's own drop messages.
+/// Which events a command shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Events {
+    Drops,
+    /// Drops, and what Cilium tells of other packets.
+    Flows,
+}
+
+/// How to listen to Cilium's own messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TapChoice {
     /// The best that the kernel allows.
@@ -83,19 +93,20 @@ pub(super) fn command() -> Command {
     Command::new("drops")
         .about("Shows every dropped packet as it happens")
         .before_help(ABOUT)
-        .args(stream_args())
+        .args(filters::live_args())
+        .args(stream_args(Events::Drops))
         .after_help(EXAMPLES)
 }
 
-/// What every command that follows live drops takes.
-pub(super) fn stream_args() -> Vec<Arg> {
-    let own = stop_args().into_iter().chain(output_args()).chain(tap_args()).chain([
-        why_arg(),
-        follow(),
-        event_type(),
-    ]);
+/// What every command that follows live events takes.
+pub(super) fn stream_args(events: Events) -> Vec<Arg> {
+    let own = stop_args().into_iter().chain(output_args()).chain(tap_args()).chain([why_arg(), follow()]);
+    let kind = match events {
+        Events::Drops => event_type(),
+        Events::Flows => filters::type_arg(),
+    };
     let grouping = aggregate::args().map(|arg| arg.help_heading(OUTPUT));
-    filters::args().chain(filters::live_args()).chain(own).chain(grouping).collect()
+    filters::args().chain([kind]).chain(own).chain(grouping).collect()
 }
 
 const ABOUT: &str = "\
@@ -122,7 +133,7 @@ fn stop_args() -> [Arg; 3] {
             .long("count")
             .value_name("N")
             .value_parser(value_parser!(NonZeroU64))
-            .help("Stop after N shown drops"),
+            .help("Stop after N shown events"),
         Arg::new("duration")
             .long("duration")
             .value_name("TIME")
@@ -189,7 +200,7 @@ fn tap_args() -> [Arg; 5] {
             .value_name("TAP")
             .value_parser(PossibleValuesParser::new(["auto", "fentry", "kprobe", "note"]))
             .default_value("auto")
-            .help("How to listen to Cilium's drop messages; note: not at all, use the note in the packet"),
+            .help("How to listen to Cilium's messages; note: not at all, use the note in the packet"),
         Arg::new("require-cilium")
             .long("require-cilium")
             .action(ArgAction::SetTrue)
@@ -231,6 +242,7 @@ pub(super) fn watch_plan(matches: &ArgMatches) -> DropsPlan {
     DropsPlan {
         filter: FilterSet::default(),
         all: matches.get_flag("all"),
+        flows: false,
         why: false,
         output: OutputOptions::default(),
         print: false,
@@ -259,7 +271,8 @@ fn event_type() -> Arg {
 }
 
 pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
-    Ok(Plan::Drops(Box::new(stream_plan(matches)?)))
+    filters::check_live(matches)?;
+    Ok(Plan::Drops(Box::new(stream_plan(matches, Events::Drops)?)))
 }
 
 /// Whether events are printed: packets on stdout leave no room for them.
@@ -272,16 +285,18 @@ pub(super) fn prints(matches: &ArgMatches, write: Option<&Path>) -> Result<bool,
 }
 
 /// What the arguments of [`stream_args`] mean.
-pub(super) fn stream_plan(matches: &ArgMatches) -> Result<DropsPlan, UsageError> {
-    check_type(matches)?;
-    filters::check_live(matches)?;
+pub(super) fn stream_plan(matches: &ArgMatches, events: Events) -> Result<DropsPlan, UsageError> {
+    if events == Events::Drops {
+        check_type(matches)?;
+    }
     let write = matches.get_one::<PathBuf>("write").cloned();
     let grouping = aggregate::grouping(matches)?;
     let mut output = output_options(matches);
     output.group_by = grouping.as_ref().map(|grouping| grouping.keys.clone()).unwrap_or_default();
+    output.flows = events == Events::Flows;
     let why = why(matches, output.format)?;
-    let filter = filters::filter_set(matches)?;
-    let notes = notes(&filter);
+    let filter = filters::filter_set(matches, events)?;
+    let notes = notes(&filter, events);
     Ok(DropsPlan {
         print: prints(matches, write.as_deref())?,
         write,
@@ -289,6 +304,7 @@ pub(super) fn stream_plan(matches: &ArgMatches) -> Result<DropsPlan, UsageError>
         filter,
         notes,
         all: matches.get_flag("all"),
+        flows: events == Events::Flows,
         why,
         output,
         report_groups: grouping.map(|grouping| grouping.interval),
@@ -337,6 +353,7 @@ pub(super) fn output_options(matches: &ArgMatches) -> OutputOptions {
         node_name: matches.get_flag("print-node-name"),
         color: false,
         group_by: Vec::new(),
+        flows: false,
     }
 }
 
@@ -350,8 +367,12 @@ fn tap_choice(matches: &ArgMatches) -> TapChoice {
 }
 
 /// Remarks on filters that mean something else than they seem to.
-fn notes(filter: &FilterSet) -> Vec<String> {
-    [far_port(filter), never_dropped(filter)].into_iter().flatten().map(str::to_owned).collect()
+fn notes(filter: &FilterSet, events: Events) -> Vec<String> {
+    let never = match events {
+        Events::Drops => never_dropped(filter),
+        Events::Flows => never_told(filter),
+    };
+    [far_port(filter), never].into_iter().flatten().map(str::to_owned).collect()
 }
 
 /// `--identity 12345 --port 80` reads like "12345 talks to port 80" and is not.
@@ -366,7 +387,21 @@ fn far_port(filter: &FilterSet) -> Option<&'static str> {
 }
 
 fn never_dropped(filter: &FilterSet) -> Option<&'static str> {
-    let other = |verdicts: &[Verdict]| !verdicts.is_empty() && !verdicts.contains(&Verdict::Dropped);
-    (!filter.allow.is_empty() && filter.allow.iter().all(|allow| other(&allow.verdicts)))
+    asks_only_for(filter, |verdict| verdict != Verdict::Dropped)
         .then_some("every drop has the verdict DROPPED: no drop matches --verdict")
+}
+
+/// Verdicts that only Cilium's proxy and socket programs give.
+fn never_told(filter: &FilterSet) -> Option<&'static str> {
+    asks_only_for(filter, |verdict| {
+        matches!(verdict, Verdict::Error | Verdict::Traced | Verdict::Translated)
+    })
+    .then_some(
+        "ERROR, TRACED and TRANSLATED are told by the agent and by socket programs only: nothing matches --verdict",
+    )
+}
+
+fn asks_only_for(filter: &FilterSet, of: impl Fn(Verdict) -> bool) -> bool {
+    let only = |verdicts: &[Verdict]| !verdicts.is_empty() && verdicts.iter().all(|verdict| of(*verdict));
+    !filter.allow.is_empty() && filter.allow.iter().all(|allow| only(&allow.verdicts))
 }

@@ -6,6 +6,7 @@
 use clap::{Arg, ArgAction, ArgMatches};
 
 use super::UsageError;
+use super::drops::Events;
 use crate::filter::FilterSet;
 use crate::filter::build::FilterBuilder;
 
@@ -95,6 +96,16 @@ const FLAGS: &[Flag] = &[
     flag("ip-trace-id", "ID", "IP trace id of the packet"),
 ];
 
+/// Where there are events of more than one type.
+const TYPE: Flag = short(
+    't',
+    flag(
+        "type",
+        "TYPE[:SUBTYPE]",
+        "drop, policy-verdict or trace; trace:to-endpoint, trace:from-network, drop:133",
+    ),
+);
+
 /// Flags of Hubble that are refused, and why. A value may follow.
 const REFUSED: &[(&[&str], &str)] = &[
     (
@@ -157,6 +168,11 @@ impl Flag {
     }
 }
 
+/// `--type`, where it is a filter.
+pub(super) fn type_arg() -> Arg {
+    TYPE.arg(FLAGS.len())
+}
+
 fn refused_args() -> impl Iterator<Item = Arg> {
     REFUSED.iter().flat_map(|(names, _)| names.iter()).map(|name| hidden(name))
 }
@@ -178,10 +194,11 @@ pub(super) fn check_live(matches: &ArgMatches) -> Result<(), UsageError> {
 }
 
 /// Reads the filter flags in the order they were typed.
-pub(super) fn filter_set(matches: &ArgMatches) -> Result<FilterSet, UsageError> {
+pub(super) fn filter_set(matches: &ArgMatches, events: Events) -> Result<FilterSet, UsageError> {
     check_refused(matches)?;
+    let of_flows = (events == Events::Flows).then_some(&TYPE);
     let mut typed: Vec<(usize, &str, &str)> =
-        FLAGS.iter().flat_map(|flag| occurrences(matches, flag.name)).collect();
+        FLAGS.iter().chain(of_flows).flat_map(|flag| occurrences(matches, flag.name)).collect();
     typed.sort_unstable();
     let mut builder = FilterBuilder::default();
     for (_, name, value) in typed {

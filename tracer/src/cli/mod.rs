@@ -17,6 +17,7 @@ pub mod endpoints;
 pub mod exit;
 pub mod explain;
 pub mod filters;
+mod flows;
 pub mod global;
 pub mod identity;
 pub mod ipcache;
@@ -106,6 +107,7 @@ struct Entry {
 /// All commands, in the order of `--help`: what is asked first comes first.
 const COMMANDS: &[Entry] = &[
     Entry { command: drops::command, plan: drops::plan },
+    Entry { command: flows::command, plan: flows::plan },
     Entry { command: why::command, plan: why::plan },
     Entry { command: doctor::command, plan: doctor::plan },
     Entry { command: explain::command, plan: explain::plan },

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::{Plan, UsageError, drops, duration, size};
+use super::drops::Events;
+use super::{Plan, UsageError, drops, duration, filters, size};
 use crate::record::Limits;
 
 /// Where to, and how much of it.
@@ -27,6 +28,7 @@ Examples:
   tracer record /var/tmp/drops                            until stopped, at most 256 MiB
   tracer record /var/tmp/drops --max-size 1GiB --max-age 24h
   tracer record /var/tmp/drops -n prod -o compact         one namespace, and show it too
+  tracer record /var/tmp/flows --flows                    forwarded packets and policy verdicts, too
   tracer replay /var/tmp/drops --since 10m";
 
 pub(super) fn command() -> Command {
@@ -53,10 +55,15 @@ pub(super) fn command() -> Command {
                     .value_name("TIME")
                     .value_parser(duration::parse)
                     .help("Remove what is older than this, an eighth of it more or less"),
+                Arg::new("flows")
+                    .long("flows")
+                    .action(ArgAction::SetTrue)
+                    .help("Keep what `tracer flows` would show: trace and policy-verdict messages, too"),
             ]
             .map(|arg| arg.help_heading(RECORDING)),
         )
-        .args(drops::stream_args())
+        .args(filters::live_args())
+        .args(drops::stream_args(Events::Flows))
         .after_help(EXAMPLES)
 }
 
@@ -71,7 +78,13 @@ pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
         return Err(UsageError("--max-size: at least 1MiB".to_owned()));
     }
     let max_age = matches.get_one::<Duration>("max-age").copied();
-    let mut plan = drops::stream_plan(matches)?;
+    filters::check_live(matches)?;
+    let events = if matches.get_flag("flows") { Events::Flows } else { Events::Drops };
+    let mut types = matches.get_many::<String>("type").into_iter().flatten();
+    if events == Events::Drops && types.any(|name| name != "drop") {
+        return Err(UsageError("--type: other events than drops are kept with --flows".to_owned()));
+    }
+    let mut plan = drops::stream_plan(matches, events)?;
     plan.record = Some(RecordPlan { directory, limits: Limits { max_bytes, max_age } });
     let is_asked = matches.value_source("output") == Some(ValueSource::CommandLine);
     plan.print &= is_asked || plan.report_groups.is_some();

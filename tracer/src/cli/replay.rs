@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
+use super::drops::Events;
 use super::moment::{self, Moment};
 use super::{Plan, UsageError, aggregate, drops, filters};
 use crate::filter::FilterSet;
@@ -64,12 +65,13 @@ pub(super) fn command() -> Command {
         )
         .args(selectors())
         .args(filters::args())
+        .arg(filters::type_arg())
         .args(drops::output_args().into_iter().filter(|arg| arg.get_id() != "ready-file"))
         .args(aggregate::args())
         .after_help(EXAMPLES)
 }
 
-fn selectors() -> [Arg; 4] {
+pub(super) fn selectors() -> [Arg; 4] {
     let time = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name("TIME").value_parser(moment::parse).help(help)
     };
@@ -92,6 +94,12 @@ fn selectors() -> [Arg; 4] {
 
 pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
     let path = matches.get_one::<PathBuf>("path").cloned();
+    let path = path.ok_or_else(|| UsageError("replay: no recording given".to_owned()))?;
+    Ok(Plan::Replay(Box::new(replay_plan(matches, path)?)))
+}
+
+/// What the arguments mean for the recording at `path`.
+pub(super) fn replay_plan(matches: &ArgMatches, path: PathBuf) -> Result<ReplayPlan, UsageError> {
     let number = |name| matches.get_one::<NonZeroUsize>(name).copied();
     let write = matches.get_one::<PathBuf>("write").cloned();
     let grouping = aggregate::grouping(matches)?;
@@ -100,9 +108,9 @@ pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
     }
     let mut output = drops::output_options(matches);
     output.group_by = grouping.map(|grouping| grouping.keys).unwrap_or_default();
-    Ok(Plan::Replay(Box::new(ReplayPlan {
-        path: path.ok_or_else(|| UsageError("replay: no recording given".to_owned()))?,
-        filter: filters::filter_set(matches)?,
+    Ok(ReplayPlan {
+        path,
+        filter: filters::filter_set(matches, Events::Flows)?,
         all: matches.get_flag("all"),
         output,
         print: drops::prints(matches, write.as_deref())?,
@@ -114,5 +122,5 @@ pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
             (None, None) => Pick::All,
         },
         write,
-    })))
+    })
 }

@@ -46,6 +46,12 @@ pub(super) fn command() -> Command {
         .about("Serves drops to the hubble CLI, hubble-relay and Prometheus")
         .before_help(ABOUT)
         .args(listen_args())
+        .arg(
+            Arg::new("flows")
+                .long("flows")
+                .action(ArgAction::SetTrue)
+                .help("Serve trace and policy-verdict messages, too, not only drops"),
+        )
         .args(record_args())
         .args(drops::watch_args())
         .after_help(EXAMPLES)
@@ -118,7 +124,11 @@ fn listen_args() -> [Arg; 9] {
 
 pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
     Ok(Plan::Serve(Box::new(ServePlan {
-        watch: DropsPlan { record: record(matches)?, ..drops::watch_plan(matches) },
+        watch: DropsPlan {
+            record: record(matches)?,
+            flows: matches.get_flag("flows"),
+            ..drops::watch_plan(matches)
+        },
         socket: matches.get_one::<PathBuf>("socket").cloned().unwrap_or_else(|| SOCKET.into()),
         group: matches.get_one::<String>("group").cloned(),
         tcp: tcp(matches)?,

@@ -308,3 +308,54 @@ fn a_snapshot_stands_for_the_node_and_all_its_places() {
     assert!(refused("--snapshot a.snap --bpffs /b ct list").contains("--bpffs"));
     assert!(refused("snapshot").contains("--output"));
 }
+
+fn replayed(line: &str) -> ReplayPlan {
+    match try_parse(line).unwrap_or_else(|refusal| panic!("{line}: {refusal}")).plan {
+        Plan::Replay(plan) => *plan,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn flows_are_drops_and_more() {
+    for line in ["flows", "observe", "flows -f"] {
+        let plan = drops(line);
+        assert_eq!((plan.flows, plan.filter, plan.print), (true, Default::default(), true), "{line}");
+    }
+    assert!(!drops("drops").flows && !drops("record /tmp/r").flows && drops("record /tmp/r --flows").flows);
+    let plan = drops("flows -t trace:to-endpoint --not -t drop --verdict FORWARDED --pod a -c 3");
+    assert_eq!((plan.filter.allow.len(), plan.filter.deny.len(), plan.notes.len()), (2, 1, 0));
+    assert_eq!(plan.stop.count, NonZeroU64::new(3));
+    assert_eq!(drops("flows --verdict TRANSLATED").notes.len(), 1, "nobody tells it here");
+}
+
+#[test]
+fn the_past_is_that_of_a_recording() {
+    let plan = replayed("flows --input /tmp/r --last 20 --since 3m -t trace -o json");
+    assert_eq!((plan.path.to_str(), plan.pick), (Some("/tmp/r"), replay::Pick::Last(20.try_into().unwrap())));
+    assert!(plan.since.is_some() && !plan.filter.allow.is_empty());
+    assert_eq!(replayed("replay /tmp/r -t trace").filter, replayed("flows --input /tmp/r -t trace").filter);
+    for selector in ["last 5", "first 5", "since 3m", "until 3m"] {
+        let text = refused(&format!("flows --{selector}"));
+        let (name, _) = selector.split_once(' ').unwrap();
+        assert!(text.starts_with(&format!("error: --{name} needs --input: ")), "{text}");
+    }
+    for flag in ["follow", "duration 3s", "tap note", "why", "count 3"] {
+        let text = refused(&format!("flows --input /tmp/r --{flag}"));
+        let name = flag.split(' ').next().unwrap();
+        assert_eq!(
+            text,
+            format!("error: --{name} cannot work with --input: a recording is played to its end")
+        );
+    }
+}
+
+#[test]
+fn other_types_than_drops_are_for_flows() {
+    assert_eq!(
+        refused("record /tmp/r -t trace"),
+        "error: --type: other events than drops are kept with --flows"
+    );
+    assert!(!drops("record /tmp/r --flows -t trace").filter.allow.is_empty());
+    assert!(refused("flows -t l7").contains("layer 7 is seen by the agent's proxy only"));
+}

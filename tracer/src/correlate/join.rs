@@ -4,6 +4,8 @@
 //! if that message went into the ring. So one place per CPU is enough: the ring keeps the order within a
 //! CPU, and once the next drop message of a CPU comes, no free of the earlier one can follow. A message whose
 //! free does not come (native XDP, a free lost in the ring) goes out alone, after a hold time at the latest.
+//!
+//! Trace and verdict messages belong to no free: each is handed back as what it is, at once.
 
 use tracer_common::cilium::note::Note;
 use tracer_common::cilium::notify::{self, Message};
@@ -32,6 +34,20 @@ pub struct DropMessage<'a> {
     pub drop: notify::Drop,
 }
 
+/// A record whose message is an event by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Noticed<'a> {
+    pub record: Record<'a>,
+    pub told: Told,
+}
+
+/// A message about a packet that is not dropped by it.
+#[derive(Clone, Copy, Debug)]
+pub enum Told {
+    Trace(notify::Trace),
+    Verdict(notify::Verdict),
+}
+
 /// What came in, and what became of it.
 ///
 /// Each record is in one counter: `records` = 2 × `joined` + `messages_alone` + `frees_alone` + `late_frees` +
@@ -39,6 +55,8 @@ pub struct DropMessage<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JoinCounters {
     pub records: u64,
+    /// Those of `records` that are drop messages.
+    pub drop_messages: u64,
     /// Events made of a message and its free.
     pub joined: u64,
     /// Events made of a message alone.
@@ -127,19 +145,31 @@ impl Join {
         self.counters
     }
 
-    /// Takes the next record of the ring. Calls `emit` for each event that is complete now: none, one, or two.
-    pub fn push(&mut self, record: Record<'_>, mut emit: impl FnMut(Joined<'_>)) {
+    /// Takes the next record of the ring. Calls `emit` for each drop that is complete now: none, one, or two.
+    /// Gives back what is no drop.
+    pub fn push<'a>(&mut self, record: Record<'a>, mut emit: impl FnMut(Joined<'_>)) -> Option<Noticed<'a>> {
         self.counters.records += 1;
         if record.header.kind == kind::FREE {
-            return self.free(record, &mut emit);
+            self.free(record, &mut emit);
+            return None;
         }
         match Message::parse(record.meta) {
-            Ok(Message::Drop(drop)) => self.message(DropMessage { record, drop }, &mut emit),
-            Ok(Message::Trace(_)) => self.counters.traces += 1,
-            Ok(Message::Verdict(_)) => self.counters.verdicts += 1,
+            Ok(Message::Drop(drop)) => {
+                self.counters.drop_messages += 1;
+                self.message(DropMessage { record, drop }, &mut emit);
+            }
+            Ok(Message::Trace(trace)) => {
+                self.counters.traces += 1;
+                return Some(Noticed { record, told: Told::Trace(trace) });
+            }
+            Ok(Message::Verdict(verdict)) => {
+                self.counters.verdicts += 1;
+                return Some(Noticed { record, told: Told::Verdict(verdict) });
+            }
             Ok(Message::Debug(_) | Message::DebugCapture(_)) => self.counters.debugs += 1,
             Err(_) => self.counters.unreadable += 1,
         }
+        None
     }
 
     /// Lets go of messages that have waited for the hold time. Call it when the ring has been read to its

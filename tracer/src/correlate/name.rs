@@ -1,6 +1,8 @@
 //! A joined drop and the node's names → [`Flow`]. The rules are those of Cilium's own parser, so that an
 //! event reads here as it would there; what is looked up after the fact or worked out is marked as inferred.
 
+mod notice;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -61,7 +63,7 @@ fn is_other_nodes(joined: &Joined<'_>) -> bool {
     joined.free.is_some_and(|free| free.has(flag::FOREIGN_NOTE))
 }
 
-/// A named drop.
+/// A named event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Named {
     pub flow: Flow,
@@ -102,6 +104,7 @@ impl Namer {
             source: facts.map_or(Source::Kernel, |facts| facts.source),
             direction: direction.value,
             cilium: facts.map(|facts| cilium_drop(&facts, know.files, &mut inferred)),
+            notice: None,
             kernel: joined.free.as_ref().map(|free| self.kernel_drop(free, know.kernel)),
             packet,
             src,

@@ -73,6 +73,9 @@ const UNSUPPORTED_PROTOCOL: [u8; 2] = [139, 166];
 
 /// The class of a drop, or `None` if it is to be shown. `concerns`: as in [`Named`](super::name::Named).
 pub fn classify(flow: &Flow, concerns: bool) -> Option<NoiseClass> {
+    if flow.notice.is_some() {
+        return None;
+    }
     match &flow.cilium {
         Some(drop) => cilium_noise(flow, drop.reason.0),
         None => kernel_noise(flow, concerns),

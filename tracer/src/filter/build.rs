@@ -12,9 +12,9 @@ use tracer_common::id::{EndpointId, Identity};
 use super::end::EndFilter;
 use super::label::Selector;
 use super::pattern::{Glob, Net, PodPattern, WorkloadPattern};
-use super::{Conjunction, FilterSet, IpVersion, KernelReason, NodeCondition};
-use crate::cilium::{identity, reason};
-use crate::model::flow::{Direction, Verdict};
+use super::{Conjunction, EventType, FilterSet, IpVersion, KernelReason, NodeCondition};
+use crate::cilium::{identity, notice, reason};
+use crate::model::flow::{Direction, Verdict, message_type};
 use crate::model::packet::TcpFlags;
 use crate::model::reason::DropReason;
 
@@ -171,6 +171,7 @@ impl Tracker {
     /// Flags that do not speak of an end. `None`: not one of these.
     fn set_common(&mut self, flag: &str, value: &str) -> Option<Result<(), String>> {
         let set: Result<(), String> = match flag {
+            "type" => parse_event_type(value).map(|t| self.both(|c| c.event_types.push(t))),
             "verdict" => parse_verdict(value).map(|v| self.both(|c| c.verdicts.push(v))),
             "drop-reason-desc" => parse_reason(value).map(|r| self.both(|c| c.drop_reasons.push(r))),
             "kernel-reason" => {
@@ -335,6 +336,40 @@ fn parse_node(value: &str) -> Result<Glob, String> {
 fn parse_verdict(value: &str) -> Result<Verdict, String> {
     let known = Verdict::ALL.into_iter().find(|v| v.name().eq_ignore_ascii_case(value));
     known.ok_or_else(|| format!("expected one of {}", Verdict::ALL.map(Verdict::name).join(", ")))
+}
+
+/// `drop`, `policy-verdict`, `trace` or the number of one of them; with `:` a sub-type behind it.
+fn parse_event_type(value: &str) -> Result<EventType, String> {
+    let (name, sub_type) = match value.split_once(':') {
+        Some((name, sub_type)) => (name, Some(sub_type)),
+        None => (value, None),
+    };
+    let kind = match name {
+        "drop" | "1" => message_type::DROP,
+        "trace" | "4" => message_type::TRACE,
+        "policy-verdict" | "5" => message_type::POLICY_VERDICT,
+        "l7" | "129" => {
+            return Err("layer 7 is seen by the agent's proxy only, not by the datapath".to_owned());
+        }
+        "capture" | "trace-sock" => return Err("tracer reads no messages of this type".to_owned()),
+        _ => return Err("expected drop, policy-verdict or trace, as in trace:to-endpoint".to_owned()),
+    };
+    let sub_type = sub_type.map(|text| parse_sub_type(kind, text)).transpose()?;
+    Ok(EventType { kind, sub_type })
+}
+
+fn parse_sub_type(kind: u8, text: &str) -> Result<u8, String> {
+    let number = || text.parse().ok();
+    match kind {
+        message_type::TRACE => {
+            notice::point_by_name(text).map(|point| point.0).or_else(number).ok_or_else(|| {
+                let points: Vec<&str> = notice::point_names().collect();
+                format!("expected one of trace:{}", points.join(", trace:"))
+            })
+        }
+        message_type::DROP => parse_reason(text).map(|reason| reason.0),
+        _ => number().ok_or_else(|| "this type has no sub-types".to_owned()),
+    }
 }
 
 /// Hubble's name, the datapath's name (`DROP_POLICY`), or the number.

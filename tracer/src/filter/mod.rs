@@ -14,7 +14,7 @@ pub mod pushdown;
 
 use tracer_common::id::IfIndex;
 
-use crate::model::flow::{Direction, Flow, Verdict};
+use crate::model::flow::{Direction, Flow, Verdict, message_type};
 use crate::model::packet::{Packet, TcpFlags, Transport};
 use crate::model::reason::{DropReason, KernelDrop};
 use end::EndFilter;
@@ -42,6 +42,11 @@ impl FilterSet {
         for conjunction in self.allow.iter_mut().chain(&mut self.deny) {
             conjunction.bind_node(node);
         }
+    }
+
+    /// Whether an event of this type of Cilium's messages can match, as far as type, verdict and reason go.
+    pub fn can_match_type(&self, kind: u8) -> bool {
+        self.allow.is_empty() || self.allow.iter().any(|allow| allow.can_match_type(kind))
     }
 
     /// Whether no flow of this node can match; after [`bind_node`](Self::bind_node).
@@ -136,6 +141,18 @@ impl IpVersion {
 }
 
 impl Conjunction {
+    fn can_match_type(&self, kind: u8) -> bool {
+        let verdicts: &[Verdict] = match kind {
+            message_type::DROP => &[Verdict::Dropped],
+            message_type::TRACE => &[Verdict::Forwarded],
+            _ => &[Verdict::Forwarded, Verdict::Dropped, Verdict::Audit, Verdict::Redirected],
+        };
+        let has_reason = kind != message_type::TRACE || self.drop_reasons.contains(&DropReason(0));
+        any_or_empty(&self.event_types, |wanted| wanted.kind == kind)
+            && any_or_empty(&self.verdicts, |wanted| verdicts.contains(wanted))
+            && (self.drop_reasons.is_empty() || has_reason)
+    }
+
     pub fn matches(&self, flow: &Flow) -> bool {
         self.matches_event(flow) && self.matches_packet(&flow.packet) && self.matches_ends(flow)
     }
@@ -144,9 +161,9 @@ impl Conjunction {
         self.nodes == NodeCondition::Any
             && one_of(&self.verdicts, &flow.verdict)
             && any_or_empty(&self.event_types, |wanted| wanted.matches(flow))
-            && one_of(&self.drop_reasons, &flow.cilium.map_or(DropReason(0), |c| c.reason))
+            && one_of(&self.drop_reasons, &flow.drop_reason().unwrap_or(DropReason(0)))
             && one_of(&self.directions, &flow.direction)
-            && one_of(&self.ip_trace_ids, &flow.cilium.map_or(0, |c| c.ip_trace_id))
+            && one_of(&self.ip_trace_ids, &flow.ip_trace_id())
             && self.matches_kernel_reason(flow)
             && self.matches_interface(flow)
     }

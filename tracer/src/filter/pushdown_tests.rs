@@ -185,6 +185,7 @@ fn random_drop(dice: &mut Dice) -> (Flow, Record) {
         source: if noted { Source::Note } else { Source::Kernel },
         direction: dice.pick(&[Direction::Ingress, Direction::Egress, Direction::Unknown]),
         cilium: noted.then_some(place),
+        notice: None,
         kernel,
         packet,
         src,

@@ -9,6 +9,9 @@ use super::FilterSet;
 use super::build::{FilterBuilder, FilterError};
 use crate::model::endpoint::{Labels, LocalEndpoint, Peer, Workload};
 use crate::model::flow::{CiliumDrop, Direction, Flow, InferredSet, Interface, Source, Verdict};
+use crate::model::notice::{
+    AuthType, MatchType, Notice, PolicyAction, PolicyVerdict, Trace, TracePoint, TraceReason,
+};
 use crate::model::packet::{Ip, Packet, TcpFlags, Transport};
 use crate::model::reason::{DropReason, KernelDrop};
 use crate::model::time::{BootTime, WallTime};
@@ -70,6 +73,7 @@ fn denied() -> Flow {
             emitter: EndpointId(20),
             ip_trace_id: 4711,
         }),
+        notice: None,
         kernel: Some(KernelDrop {
             reason: Some(73),
             reason_name: Some("TC_INGRESS".into()),
@@ -340,5 +344,98 @@ fn bad_values_name_flag_value_and_what_is_wanted() {
         ("protocol", "300"),
     ] {
         assert!(matches!(build(&[(flag, value)]), Err(FilterError::Value { .. })), "--{flag} {value}");
+    }
+}
+
+/// to-endpoint of the same packet, and the verdict that denies it.
+fn noticed(notice: Notice, verdict: Verdict) -> Flow {
+    Flow { notice: Some(notice), verdict, cilium: None, kernel: None, ..denied() }
+}
+
+fn traced(point: u8) -> Flow {
+    let trace = Trace {
+        point: TracePoint(point),
+        reason: TraceReason(0),
+        encrypted: false,
+        proxy_port: 0,
+        source_xlated: None,
+        emitter: EndpointId(20),
+        ip_trace_id: 4711,
+    };
+    noticed(Notice::Trace(trace), Verdict::Forwarded)
+}
+
+fn judged(action: PolicyAction, verdict: Verdict) -> Flow {
+    let (match_type, auth_type) = (MatchType(2), AuthType(0));
+    let judged = PolicyVerdict { action, match_type, auth_type, emitter: EndpointId(20), cookie: 0 };
+    noticed(Notice::Verdict(judged), verdict)
+}
+
+#[test]
+fn types_and_their_sub_types_select() {
+    let refusal = judged(PolicyAction::Denied(DropReason(133)), Verdict::Dropped);
+    let events = [denied(), traced(0), traced(11), refusal];
+    for (value, expected) in [
+        ("drop", [true, false, false, false]),
+        ("drop:133", [true, false, false, false]),
+        ("drop:POLICY_DENIED", [true, false, false, false]),
+        ("drop:181", [false; 4]),
+        ("trace", [false, true, true, false]),
+        ("4", [false, true, true, false]),
+        ("trace:to-endpoint", [false, true, false, false]),
+        ("trace:to-network", [false, false, true, false]),
+        ("trace:11", [false, false, true, false]),
+        ("policy-verdict", [false, false, false, true]),
+    ] {
+        let filter = build(&[("type", value)]).unwrap();
+        assert_eq!(events.each_ref().map(|event| filter.matches(event)), expected, "{value}");
+    }
+    assert!(
+        !build(&[("type", "drop")]).unwrap().matches(&closed_port()),
+        "the kernel's own drops have no type"
+    );
+}
+
+#[test]
+fn what_is_no_type_is_refused_with_the_reason() {
+    for (value, part) in [
+        ("l7", "layer 7 is seen by the agent's proxy only"),
+        ("trace-sock", "tracer reads no messages of this type"),
+        ("flow", "expected drop, policy-verdict or trace"),
+        ("trace:to-nowhere", "expected one of trace:to-endpoint, trace:to-proxy"),
+        ("policy-verdict:x", "this type has no sub-types"),
+    ] {
+        let error = build(&[("type", value)]).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("invalid --type value `{value}`: ")) && error.contains(part),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_verdict_that_denies_has_its_reason_and_a_trace_its_id() {
+    let refusal = judged(PolicyAction::Denied(DropReason(133)), Verdict::Dropped);
+    let reason = build(&[("drop-reason-desc", "POLICY_DENIED")]).unwrap();
+    assert!(reason.matches(&refusal) && reason.matches(&denied()) && !reason.matches(&traced(0)));
+    assert!(build(&[("ip-trace-id", "4711")]).unwrap().matches(&traced(0)));
+    let audit = build(&[("verdict", "AUDIT")]).unwrap();
+    assert!(audit.matches(&judged(PolicyAction::Audited, Verdict::Audit)) && !audit.matches(&traced(0)));
+}
+
+/// Types that the kernel side need not send: drops 1, traces 4, verdicts 5.
+#[test]
+fn what_no_condition_can_match_is_known() {
+    for (flags, expected) in [
+        (&[][..], [true, true, true]),
+        (&[("type", "trace:to-endpoint")], [false, true, false]),
+        (&[("verdict", "AUDIT")], [false, false, true]),
+        (&[("verdict", "FORWARDED")], [false, true, true]),
+        (&[("verdict", "DROPPED")], [true, false, true]),
+        (&[("drop-reason-desc", "133")], [true, false, true]),
+        (&[("!type", "trace")], [true, true, true]),
+    ] {
+        let filter = build(flags).unwrap();
+        assert_eq!([1, 4, 5].map(|kind| filter.can_match_type(kind)), expected, "{flags:?}");
     }
 }

@@ -5,12 +5,17 @@ use std::sync::Arc;
 use tracer_common::id::{EndpointId, IfIndex};
 
 use super::endpoint::Peer;
+use super::notice::{Notice, PolicyAction, PolicyVerdict, Trace};
 use super::packet::Packet;
 use super::reason::{DropReason, KernelDrop, SourcePlace};
 use super::time::{BootTime, WallTime};
 
-/// Message type of drops.
-const DROP: u8 = 1;
+/// Types of Cilium's messages.
+pub mod message_type {
+    pub const DROP: u8 = 1;
+    pub const TRACE: u8 = 4;
+    pub const POLICY_VERDICT: u8 = 5;
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
@@ -105,7 +110,7 @@ pub struct CiliumDrop {
     pub ip_trace_id: u64,
 }
 
-/// One dropped packet.
+/// One observed packet: dropped, or told of by a [`Notice`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flow {
     pub time: WallTime,
@@ -113,8 +118,10 @@ pub struct Flow {
     pub verdict: Verdict,
     pub source: Source,
     pub direction: Direction,
-    /// Present when `source` is not [`Source::Kernel`].
+    /// Present when Cilium dropped the packet and said so.
     pub cilium: Option<CiliumDrop>,
+    /// The message, if it is none about a drop; `cilium` and `kernel` are absent then.
+    pub notice: Option<Notice>,
     /// Present when the free of the packet was seen.
     pub kernel: Option<KernelDrop>,
     pub packet: Packet,
@@ -140,7 +147,48 @@ pub struct Flow {
 impl Flow {
     /// Type and sub-type of Cilium's message of it; `None`: Cilium said nothing.
     pub fn event_type(&self) -> Option<(u8, u8)> {
-        self.cilium.map(|drop| (DROP, drop.reason.0))
+        match &self.notice {
+            Some(Notice::Trace(trace)) => Some((message_type::TRACE, trace.point.0)),
+            Some(Notice::Verdict(_)) => Some((message_type::POLICY_VERDICT, 0)),
+            None => self.cilium.map(|drop| (message_type::DROP, drop.reason.0)),
+        }
+    }
+
+    pub fn trace(&self) -> Option<&Trace> {
+        match &self.notice {
+            Some(Notice::Trace(trace)) => Some(trace),
+            _ => None,
+        }
+    }
+
+    pub fn policy_verdict(&self) -> Option<&PolicyVerdict> {
+        match &self.notice {
+            Some(Notice::Verdict(verdict)) => Some(verdict),
+            _ => None,
+        }
+    }
+
+    /// Cilium's reason, of a drop or of a verdict that denies.
+    pub fn drop_reason(&self) -> Option<DropReason> {
+        match (&self.cilium, self.policy_verdict().map(|verdict| verdict.action)) {
+            (Some(drop), _) => Some(drop.reason),
+            (None, Some(PolicyAction::Denied(reason))) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// 0 for none.
+    pub fn ip_trace_id(&self) -> u64 {
+        let traced = self.trace().map_or(0, |trace| trace.ip_trace_id);
+        self.cilium.map_or(traced, |drop| drop.ip_trace_id)
+    }
+
+    /// Whether the packet goes against the direction in which its connection was opened; `None`: not told.
+    pub fn is_reply(&self) -> Option<bool> {
+        match self.notice.as_ref()? {
+            Notice::Trace(trace) => trace.reason.is_reply(),
+            Notice::Verdict(verdict) => verdict.action.is_reply(),
+        }
     }
 }
 

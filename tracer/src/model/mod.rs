@@ -4,6 +4,7 @@
 pub mod endpoint;
 pub mod flow;
 pub mod names;
+pub mod notice;
 pub mod packet;
 pub mod policy;
 pub mod reason;

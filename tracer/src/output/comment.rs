@@ -24,6 +24,10 @@ impl Comment {
     /// `Policy denied (133), ingress; default/client:40000 (ID:12345) <> …; bpf_lxc.c:2101; kernel …; source message`.
     pub fn write(&mut self, out: &mut Vec<u8>, flow: &Flow) {
         write_type(out, flow);
+        if flow.notice.is_some() {
+            out.push(b' ');
+            self.0.verdict(out, flow);
+        }
         if let Some(drop) = &flow.cilium {
             put(out, &format!(" ({})", drop.reason.0));
             if let Some(text) = ExtError::of(drop.reason, drop.ext_error, self.1).name() {

@@ -25,7 +25,7 @@ pub(super) fn flow(out: &mut Vec<u8>, text: &mut Text, flow: &Flow, first: bool,
     line(out, "     SOURCE: ", |out| text.host(out, flow, Side::Source));
     line(out, "DESTINATION: ", |out| text.host(out, flow, Side::Destination));
     line(out, "       TYPE: ", |out| write_type(out, flow));
-    line(out, "    VERDICT: ", |out| text.verdict(out, flow.verdict));
+    line(out, "    VERDICT: ", |out| text.verdict(out, flow));
     line(out, "    SUMMARY: ", |out| text.summary(out, flow));
     if flow.similar > 0 {
         line(out, "    SIMILAR: ", |out| decimal(out, flow.similar));

@@ -1,9 +1,9 @@
-//! A drop as one JSON line: Hubble's `GetFlowsResponse` in proto3 JSON mapping with the field names of the
+//! An event as one JSON line: Hubble's `GetFlowsResponse` in proto3 JSON mapping with the field names of the
 //! proto files, and with `-o json` the key `tracer` beside it.
 //!
 //! Drops that only the kernel saw have no event type, no `drop_reason` and no `drop_reason_desc`: the last would
-//! be DROP_REASON_UNKNOWN (0), which the mapping leaves out. `is_reply` is left out because drops do not
-//! tell it.
+//! be DROP_REASON_UNKNOWN (0), which the mapping leaves out. `is_reply` is left out where nobody tells it, as with
+//! every drop.
 
 use super::fragments::{EndKey, EventKey, Fragments};
 use super::json::{Object, quoted};
@@ -13,9 +13,10 @@ use super::time::Clock;
 use super::tracer_json;
 use super::uuid::Uuids;
 use super::why::brief::Rendered;
-use crate::cilium::reason;
+use crate::cilium::{notice, reason};
 use crate::model::endpoint::{Labels, Peer};
 use crate::model::flow::{CiliumDrop, Direction, Flow};
+use crate::model::notice::{Notice, PolicyVerdict, Trace};
 use crate::model::packet::{Ethernet, Ip, TcpFlags, Transport, Tunnel, TunnelKind};
 use crate::model::reason::{DropReason, SourcePlace};
 use crate::model::time::WallTime;
@@ -23,8 +24,6 @@ use crate::model::time::WallTime;
 /// Who made the event, in Hubble's field for it; ends the member before.
 const EMITTER: &str =
     concat!("\",\"emitter\":{\"name\":\"tracer\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
-/// Cilium's message type of drops.
-const DROP_MESSAGE: u32 = 1;
 
 /// What JSON lines of one run need beside the flow: a clock, random ids, and pieces that come again.
 #[derive(Debug)]
@@ -80,8 +79,8 @@ impl Json {
             out.extend_from_slice(EMITTER.as_bytes());
         });
         object.word("verdict", flow.verdict.name());
-        if let Some(drop) = &flow.cilium {
-            object.number("drop_reason", drop.reason.0.into());
+        if let Some(reason) = flow.drop_reason() {
+            object.number("drop_reason", reason.0.into());
         }
         write_packet(object, flow);
         self.end(object.key("source"), &flow.src);
@@ -110,10 +109,12 @@ impl Json {
 }
 
 fn write_event(object: &mut Object<'_>, flow: &Flow) {
-    if let Some(drop) = &flow.cilium {
+    let is_reply = flow.is_reply();
+    object.flag("reply", is_reply == Some(true));
+    if let Some((kind, sub_type)) = flow.event_type() {
         object.object("event_type", |event| {
-            event.number("type", DROP_MESSAGE);
-            event.number("sub_type", drop.reason.0.into());
+            event.number("type", kind.into());
+            event.number("sub_type", sub_type.into());
         });
     }
     match flow.direction {
@@ -121,8 +122,16 @@ fn write_event(object: &mut Object<'_>, flow: &Flow) {
         Direction::Ingress => object.always_string("traffic_direction", "INGRESS"),
         Direction::Egress => object.always_string("traffic_direction", "EGRESS"),
     }
-    if let Some(drop) = &flow.cilium {
-        write_reason(object, drop.reason);
+    match &flow.notice {
+        Some(Notice::Trace(trace)) => write_point(object, trace),
+        Some(Notice::Verdict(verdict)) => object.number("policy_match_type", verdict.match_type.0.into()),
+        None => {}
+    }
+    if let Some(reason) = flow.drop_reason() {
+        write_reason(object, reason);
+    }
+    if let Some(is_reply) = is_reply {
+        object.always_flag("is_reply", is_reply);
     }
     if let Some(interface) = &flow.interface {
         object.object("interface", |object| {
@@ -130,8 +139,38 @@ fn write_event(object: &mut Object<'_>, flow: &Flow) {
             object.string("name", &interface.name);
         });
     }
+    match &flow.notice {
+        Some(Notice::Trace(trace)) => write_trace(object, trace),
+        Some(Notice::Verdict(verdict)) => write_auth(object, verdict),
+        None => {}
+    }
     if let Some(drop) = &flow.cilium {
         write_place(object, drop);
+    }
+    if let id @ 1.. = flow.ip_trace_id() {
+        object.object("ip_trace_id", |object| object.number64("trace_id", id));
+    }
+}
+
+fn write_point(object: &mut Object<'_>, trace: &Trace) {
+    match notice::hubble_point_name(trace.point) {
+        Some(name) => object.always_string("trace_observation_point", name),
+        None => object.number("trace_observation_point", notice::hubble_point(trace.point)),
+    }
+}
+
+fn write_trace(object: &mut Object<'_>, trace: &Trace) {
+    object.number("proxy_port", trace.proxy_port.into());
+    match notice::hubble_reason_name(trace.reason) {
+        Some(name) => object.always_string("trace_reason", name),
+        None => object.number("trace_reason", notice::hubble_reason(trace.reason)),
+    }
+}
+
+fn write_auth(object: &mut Object<'_>, verdict: &PolicyVerdict) {
+    match notice::auth_type_name(verdict.auth_type) {
+        Some(name) if verdict.auth_type.0 != 0 => object.always_string("auth_type", name),
+        _ => object.number("auth_type", verdict.auth_type.0.into()),
     }
 }
 
@@ -146,9 +185,6 @@ fn write_reason(object: &mut Object<'_>, reason: DropReason) {
 fn write_place(object: &mut Object<'_>, drop: &CiliumDrop) {
     if let Some(place) = drop.place {
         object.object("file", |file| write_file(file, place));
-    }
-    if drop.ip_trace_id != 0 {
-        object.object("ip_trace_id", |id| id.number64("trace_id", drop.ip_trace_id));
     }
 }
 
@@ -170,7 +206,7 @@ fn write_packet(object: &mut Object<'_>, flow: &Flow) {
         object.members(|out| write_ethernet(out, ethernet));
     }
     if let Some(ip) = &flow.packet.ip {
-        write_layers(object, ip);
+        write_layers(object, ip, flow.trace());
     }
     if let Some(tunnel) = &flow.packet.tunnel {
         object.object("tunnel", |object| write_tunnel(object, tunnel));
@@ -186,19 +222,28 @@ fn write_ethernet(out: &mut Vec<u8>, ethernet: &Ethernet) {
 }
 
 /// The member `IP`.
-fn write_addresses(out: &mut Vec<u8>, ip: &Ip) {
+fn write_addresses(out: &mut Vec<u8>, ip: &Ip, trace: Option<&Trace>) {
     out.extend_from_slice(b"\"IP\":{\"source\":\"");
     write_ip(out, ip.source);
     out.extend_from_slice(b"\",\"destination\":\"");
     write_ip(out, ip.destination);
     let version =
-        if ip.source.is_ipv4() { b"\",\"ipVersion\":\"IPv4\"}" } else { b"\",\"ipVersion\":\"IPv6\"}" };
+        if ip.source.is_ipv4() { b"\",\"ipVersion\":\"IPv4\"" } else { b"\",\"ipVersion\":\"IPv6\"" };
     out.extend_from_slice(version);
+    if trace.is_some_and(|trace| trace.encrypted) {
+        out.extend_from_slice(b",\"encrypted\":true");
+    }
+    if let Some(xlated) = trace.and_then(|trace| trace.source_xlated) {
+        out.extend_from_slice(b",\"source_xlated\":\"");
+        write_ip(out, xlated);
+        out.push(b'"');
+    }
+    out.push(b'}');
 }
 
-/// `IP` and `l4`.
-fn write_layers(object: &mut Object<'_>, ip: &Ip) {
-    object.members(|out| write_addresses(out, ip));
+/// `IP` and `l4`. `trace`: what it tells of the addresses.
+fn write_layers(object: &mut Object<'_>, ip: &Ip, trace: Option<&Trace>) {
+    object.members(|out| write_addresses(out, ip, trace));
     let (name, ports) = match &ip.transport {
         Transport::Tcp { source_port, destination_port, flags } => {
             return object.object("l4", |l4| {
@@ -245,7 +290,7 @@ fn write_tunnel(object: &mut Object<'_>, tunnel: &Tunnel) {
         TunnelKind::Geneve => "GENEVE",
     };
     object.always_string("protocol", protocol);
-    write_layers(object, &tunnel.outer);
+    write_layers(object, &tunnel.outer, None);
     object.number("vni", tunnel.vni);
 }
 

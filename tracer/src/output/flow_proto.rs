@@ -8,14 +8,14 @@ use super::packet::{write_ip, write_mac, write_summary};
 use super::printer::Node;
 use super::proto::Message;
 use super::uuid::Uuids;
+use crate::cilium::notice;
 use crate::model::endpoint::{Labels, Peer};
 use crate::model::flow::{CiliumDrop, Direction, Flow, Verdict};
+use crate::model::notice::{Notice, Trace};
 use crate::model::packet::{Ethernet, Ip, TcpFlags, Transport, Tunnel, TunnelKind};
 use crate::model::reason::SourcePlace;
 use crate::model::time::WallTime;
 
-/// Cilium's message type of drops.
-const DROP_MESSAGE: u32 = 1;
 /// `FlowType.L3_L4`.
 const L3_L4: u32 = 1;
 
@@ -58,8 +58,8 @@ impl Encoder {
     fn write_flow(&mut self, flow: &mut Message<'_>, of: &Flow) {
         flow.time(1, of.time);
         flow.number(2, verdict(of.verdict));
-        if let Some(drop) = &of.cilium {
-            flow.number(3, drop.reason.0);
+        if let Some(reason) = of.drop_reason() {
+            flow.number(3, reason.0);
         }
         write_packet(flow, of);
         flow.message(8, |end| write_endpoint(end, &of.src));
@@ -70,8 +70,16 @@ impl Encoder {
         of.dst.dns_names.iter().for_each(|name| flow.always_string(14, name));
         write_event(flow, of);
         flow.text(34, |out| self.uuids.write(out));
+        match &of.notice {
+            Some(Notice::Trace(trace)) => flow.number(36, notice::hubble_reason(trace.reason)),
+            Some(Notice::Verdict(verdict)) => flow.number(35, verdict.auth_type.0),
+            None => {}
+        }
         if let Some(drop) = &of.cilium {
             write_place(flow, drop);
+        }
+        if let id @ 1.. = of.ip_trace_id() {
+            flow.message(40, |message| message.number(1, id));
         }
         flow.message(41, |emitter| {
             emitter.string(1, "tracer");
@@ -133,16 +141,27 @@ pub const fn direction(direction: Direction) -> u32 {
 }
 
 fn write_event(flow: &mut Message<'_>, of: &Flow) {
-    if let Some(drop) = &of.cilium {
+    let is_reply = of.is_reply();
+    flow.number(16, u32::from(is_reply == Some(true)));
+    if let Some((kind, sub_type)) = of.event_type() {
         flow.message(19, |event| {
-            event.number(1, DROP_MESSAGE);
-            event.number(2, drop.reason.0);
+            event.number(1, kind);
+            event.number(2, sub_type);
         });
     }
     flow.number(22, direction(of.direction));
-    if let Some(drop) = &of.cilium {
+    match &of.notice {
+        Some(Notice::Trace(trace)) => flow.number(24, notice::hubble_point(trace.point)),
+        Some(Notice::Verdict(verdict)) => flow.number(23, verdict.match_type.0),
+        None => {}
+    }
+    if let Some(reason) = of.drop_reason() {
         // Enumerations are open: numbers without a name are sent too.
-        flow.number(25, drop.reason.0);
+        flow.number(25, reason.0);
+    }
+    if let Some(is_reply) = is_reply {
+        // A wrapper: false is known, too.
+        flow.message(26, |value| value.number(1, u32::from(is_reply)));
     }
     if let Some(interface) = &of.interface {
         flow.message(28, |message| {
@@ -150,14 +169,12 @@ fn write_event(flow: &mut Message<'_>, of: &Flow) {
             message.string(2, &interface.name);
         });
     }
+    flow.number(29, of.trace().map_or(0, |trace| trace.proxy_port));
 }
 
 fn write_place(flow: &mut Message<'_>, drop: &CiliumDrop) {
     if let Some(place) = drop.place {
         flow.message(38, |file| write_file(file, place));
-    }
-    if drop.ip_trace_id != 0 {
-        flow.message(40, |id| id.number(1, drop.ip_trace_id));
     }
 }
 
@@ -179,7 +196,10 @@ fn write_packet(flow: &mut Message<'_>, of: &Flow) {
         flow.message(4, |message| write_ethernet(message, ethernet));
     }
     if let Some(ip) = &of.packet.ip {
-        flow.message(5, |message| write_addresses(message, ip));
+        flow.message(5, |message| {
+            write_addresses(message, ip);
+            write_changes(message, of.trace());
+        });
         write_transport(flow, 6, &ip.transport);
     }
     if let Some(tunnel) = &of.packet.tunnel {
@@ -197,6 +217,15 @@ fn write_addresses(message: &mut Message<'_>, ip: &Ip) {
     address(message, 1, ip.source);
     address(message, 2, ip.destination);
     message.number(3, if ip.source.is_ipv4() { 1u32 } else { 2 });
+}
+
+/// What a trace tells of the addresses.
+fn write_changes(message: &mut Message<'_>, trace: Option<&Trace>) {
+    let Some(trace) = trace else { return };
+    message.number(4, u32::from(trace.encrypted));
+    if let Some(ip) = trace.source_xlated {
+        message.text(5, |out| write_ip(out, ip));
+    }
 }
 
 /// `Layer4`, if the protocol is one that it knows and its header was captured.

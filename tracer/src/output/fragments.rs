@@ -7,6 +7,7 @@ use tracer_common::id::{Identity, IfIndex};
 
 use crate::model::endpoint::{IdentitySource, Labels, LocalEndpoint, Peer};
 use crate::model::flow::{CiliumDrop, Direction, Flow, InferredSet, Source};
+use crate::model::notice::Notice;
 use crate::model::reason::KernelDrop;
 
 /// Slots of one store. Direct-mapped: the newer piece wins.
@@ -107,10 +108,11 @@ impl Key<Peer> for EndKey {
     }
 }
 
-/// What was dropped how, as Hubble tells it: from `event_type` to `ip_trace_id`.
+/// What happened how, as Hubble tells it: from `event_type` to `ip_trace_id`.
 #[derive(Debug)]
 pub(super) struct EventKey {
     drop: Option<CiliumDrop>,
+    notice: Option<Notice>,
     direction: Direction,
     interface: Option<(IfIndex, Arc<str>)>,
 }
@@ -118,36 +120,50 @@ pub(super) struct EventKey {
 impl Key<Flow> for EventKey {
     fn spread(flow: &Flow) -> u64 {
         let interface = flow.interface.as_ref().map_or(0, |interface| interface.index.0);
-        spread_of(flow.cilium.as_ref()) ^ u64::from(interface) << 32 ^ (flow.direction as u64) << 62
+        spread_of(flow) ^ u64::from(interface) << 32 ^ (flow.direction as u64) << 62
     }
 
     fn is_of(&self, flow: &Flow) -> bool {
         let known = self.interface.as_ref().map(|(index, name)| (*index, place(Some(name))));
         let here = flow.interface.as_ref().map(|interface| (interface.index, place(Some(&interface.name))));
-        self.drop == flow.cilium && self.direction == flow.direction && known == here
+        self.drop == flow.cilium
+            && self.notice == flow.notice
+            && self.direction == flow.direction
+            && known == here
     }
 
     fn of(flow: &Flow) -> Self {
         let interface = flow.interface.as_ref();
         Self {
             drop: flow.cilium,
+            notice: flow.notice,
             direction: flow.direction,
             interface: interface.map(|interface| (interface.index, Arc::clone(&interface.name))),
         }
     }
 }
 
-fn spread_of(drop: Option<&CiliumDrop>) -> u64 {
-    drop.map_or(0, |drop| {
-        let place = drop.place.map_or(0, |place| u64::from(place.file_id) << 16 | u64::from(place.line));
-        (place << 8 | u64::from(drop.reason.0)) ^ drop.ip_trace_id
-    })
+fn spread_of(flow: &Flow) -> u64 {
+    match (&flow.cilium, &flow.notice) {
+        (Some(drop), _) => {
+            let place = drop.place.map_or(0, |place| u64::from(place.file_id) << 16 | u64::from(place.line));
+            (place << 8 | u64::from(drop.reason.0)) ^ drop.ip_trace_id
+        }
+        (None, Some(Notice::Trace(trace))) => {
+            u64::from(trace.point.0) << 8 | u64::from(trace.reason.0) | u64::from(trace.emitter.0) << 16
+        }
+        (None, Some(Notice::Verdict(verdict))) => {
+            u64::from(verdict.match_type.0) << 8 | (flow.verdict as u64) | u64::from(verdict.emitter.0) << 16
+        }
+        (None, None) => 0,
+    }
 }
 
-/// The reasons of Cilium and of the kernel, as the key `tracer` has them.
+/// What Cilium and the kernel said, as the key `tracer` has it.
 #[derive(Debug)]
 pub(super) struct ReasonKey {
     drop: Option<CiliumDrop>,
+    notice: Option<Notice>,
     kernel: Option<KernelDrop>,
 }
 
@@ -155,15 +171,17 @@ impl Key<Flow> for ReasonKey {
     fn spread(flow: &Flow) -> u64 {
         let kernel = flow.kernel.as_ref();
         let kernel = kernel.map_or(0, |drop| drop.location ^ u64::from(drop.reason.unwrap_or(0)) << 40);
-        spread_of(flow.cilium.as_ref()) ^ kernel.rotate_left(24)
+        spread_of(flow) ^ kernel.rotate_left(24)
     }
 
     fn is_of(&self, flow: &Flow) -> bool {
-        self.drop == flow.cilium && facts(self.kernel.as_ref()) == facts(flow.kernel.as_ref())
+        self.drop == flow.cilium
+            && self.notice == flow.notice
+            && facts(self.kernel.as_ref()) == facts(flow.kernel.as_ref())
     }
 
     fn of(flow: &Flow) -> Self {
-        Self { drop: flow.cilium, kernel: flow.kernel.clone() }
+        Self { drop: flow.cilium, notice: flow.notice, kernel: flow.kernel.clone() }
     }
 }
 

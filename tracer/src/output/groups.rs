@@ -1,4 +1,4 @@
-//! Drops counted by what they have in common (`--aggregate-by`) instead of shown one by one: one line a group, at an
+//! Events counted by what they have in common (`--aggregate-by`) instead of shown one by one: one line a group, at an
 //! interval and at the end. Memory is bounded: drops of groups beyond the limit are counted together.
 
 use std::collections::HashMap;
@@ -35,10 +35,11 @@ pub enum GroupKey {
     Place,
     Direction,
     Interface,
+    Verdict,
 }
 
 impl GroupKey {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Reason,
         Self::KernelReason,
         Self::Identity,
@@ -50,6 +51,7 @@ impl GroupKey {
         Self::Place,
         Self::Direction,
         Self::Interface,
+        Self::Verdict,
     ];
 
     /// As it is typed.
@@ -66,6 +68,7 @@ impl GroupKey {
             Self::Place => "place",
             Self::Direction => "direction",
             Self::Interface => "interface",
+            Self::Verdict => "verdict",
         }
     }
 
@@ -83,6 +86,7 @@ impl GroupKey {
             Self::Place => &["place"],
             Self::Direction => &["traffic_direction"],
             Self::Interface => &["interface"],
+            Self::Verdict => &["verdict"],
         }
     }
 
@@ -126,6 +130,7 @@ impl GroupKey {
             Self::Interface => value(&|out| {
                 flow.interface.iter().for_each(|interface| out.extend_from_slice(interface.name.as_bytes()));
             }),
+            Self::Verdict => value(&|out| out.extend_from_slice(flow.verdict.name().as_bytes())),
         }
     }
 }
@@ -206,11 +211,19 @@ pub(super) struct Groups {
     /// Drops of groups that were too many.
     other: Count,
     scratch: Vec<u8>,
+    /// What is counted, in the plural.
+    noun: &'static str,
 }
 
 impl Groups {
-    pub fn new(keys: &[GroupKey]) -> Self {
-        Self { keys: keys.to_vec(), counts: HashMap::new(), other: Count::default(), scratch: Vec::new() }
+    pub fn new(keys: &[GroupKey], flows: bool) -> Self {
+        Self {
+            keys: keys.to_vec(),
+            counts: HashMap::new(),
+            other: Count::default(),
+            scratch: Vec::new(),
+            noun: if flows { "flows" } else { "drops" },
+        }
     }
 
     /// Allocates for the first drop of a group, not for the following ones.
@@ -240,10 +253,10 @@ impl Groups {
             .collect();
         rows.sort_unstable_by_key(|(values, count)| (std::cmp::Reverse(size(count)), *values));
         for (values, count) in rows {
-            form.line(Some((&self.keys, values)), count);
+            form.line(Some((&self.keys, values)), count, self.noun);
         }
         if size(&self.other) > 0 {
-            form.line(None, &self.other);
+            form.line(None, &self.other, self.noun);
         }
         self.counts.values_mut().chain([&mut self.other]).for_each(|count| count.recent = 0);
     }
@@ -264,9 +277,9 @@ pub(super) struct Form<'a> {
 type Group<'a> = Option<(&'a [GroupKey], &'a [u8])>;
 
 impl Form<'_> {
-    fn line(&mut self, group: Option<(&Vec<GroupKey>, &[u8])>, count: &Count) {
+    fn line(&mut self, group: Option<(&Vec<GroupKey>, &[u8])>, count: &Count, noun: &str) {
         let group = group.map(|(keys, values)| (keys.as_slice(), values));
-        if self.json { self.json_line(group, count) } else { self.text_line(group, count) }
+        if self.json { self.json_line(group, count) } else { self.text_line(group, count, noun) }
     }
 
     fn json_line(&mut self, group: Group<'_>, count: &Count) {
@@ -292,15 +305,16 @@ impl Form<'_> {
     }
 
     /// `TIME: 12 drops of 34: reason="Policy denied" destination_port=9090 (first TIME, last TIME)`.
-    fn text_line(&mut self, group: Group<'_>, count: &Count) {
+    fn text_line(&mut self, group: Group<'_>, count: &Count, noun: &str) {
         self.clock.write(self.out, self.time);
         self.out.extend_from_slice(b": ");
         if !self.last {
             decimal(self.out, count.recent);
-            self.out.extend_from_slice(b" drops of ");
+            [" ", noun, " of "].iter().for_each(|text| self.out.extend_from_slice(text.as_bytes()));
         }
         decimal(self.out, count.total);
-        self.out.extend_from_slice(if self.last { b" drops in all:" } else { b":" });
+        let rest: &[&str] = if self.last { &[" ", noun, " in all:"] } else { &[":"] };
+        rest.iter().for_each(|text| self.out.extend_from_slice(text.as_bytes()));
         match group {
             Some((keys, values)) => members(keys, values, |name, value| text_member(self.out, name, value)),
             None => self.out.extend_from_slice(b" other groups"),
@@ -351,7 +365,7 @@ mod tests {
 
     fn groups(keys: &[GroupKey], flows: &[Flow]) -> Groups {
         let node = Node::new("default", "node-a", ReleaseRange::ANY);
-        let mut groups = Groups::new(keys);
+        let mut groups = Groups::new(keys, false);
         flows.iter().for_each(|flow| groups.add(flow, &node));
         groups
     }

@@ -16,6 +16,8 @@ pub struct OutputOptions {
     pub node_name: bool,
     /// Count events by these instead of printing each; none: print each.
     pub group_by: Vec<GroupKey>,
+    /// Not only drops: for the words of [`Self::group_by`].
+    pub flows: bool,
     /// Colour, already decided: see [`super::color::decide`].
     pub color: bool,
 }

@@ -64,7 +64,7 @@ impl<W: Write> Printer<W> {
             table: Table::default(),
             node,
             json: Json::default(),
-            groups: (!options.group_by.is_empty()).then(|| Groups::new(&options.group_by)),
+            groups: (!options.group_by.is_empty()).then(|| Groups::new(&options.group_by, options.flows)),
             events: 0,
         }
     }

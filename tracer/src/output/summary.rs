@@ -18,6 +18,8 @@ pub struct Summary {
     pub duration: Duration,
     pub taps: Vec<TapSummary>,
     pub events: EventCounters,
+    /// Where trace and verdict messages were asked for.
+    pub notices: Option<NoticeCounters>,
     pub metrics: Metrics,
 }
 
@@ -57,6 +59,30 @@ pub struct EventCounters {
 impl EventCounters {
     pub fn folded_total(&self) -> u64 {
         self.folded.iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// What became of the trace and verdict messages that Cilium sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoticeCounters {
+    /// By Cilium's programs, of the types that were asked for.
+    pub sent: u64,
+    /// Those that reached user space, by their type.
+    pub traces: u64,
+    pub verdicts: u64,
+    pub shown: u64,
+    pub filtered: u64,
+    pub after_end: u64,
+    pub filtered_in_kernel: u64,
+    /// No room in the ring buffer.
+    pub lost: u64,
+}
+
+impl NoticeCounters {
+    /// Messages of which nobody knows what became of them.
+    pub fn unaccounted(&self) -> i64 {
+        let known = self.shown + self.filtered + self.after_end + self.filtered_in_kernel + self.lost;
+        self.sent.wrapping_sub(known).cast_signed()
     }
 }
 
@@ -130,7 +156,8 @@ impl Summary {
 
     /// Whether something was not seen or not understood.
     pub fn is_incomplete(&self) -> bool {
-        let unaccounted = matches!(&self.metrics, Metrics::Compared(compared) if compared.unaccounted() != 0);
+        let unaccounted =
+            self.unaccounted() != 0 || self.notices.is_some_and(|notices| notices.unaccounted() != 0);
         self.lost() > 0 || self.events.malformed > 0 || unaccounted
     }
 
@@ -139,15 +166,21 @@ impl Summary {
         if !self.is_incomplete() {
             return "complete".to_owned();
         }
-        let unaccounted = match &self.metrics {
+        let notices = self.notices.map_or(0, |notices| notices.unaccounted());
+        format!(
+            "INCOMPLETE, lost {}, malformed {}, unaccounted {}",
+            self.lost(),
+            self.events.malformed,
+            self.unaccounted() + notices
+        )
+    }
+
+    /// Drops, as far as they can be compared.
+    fn unaccounted(&self) -> i64 {
+        match &self.metrics {
             Metrics::Compared(compared) => compared.unaccounted(),
             Metrics::Unavailable(_) => 0,
-        };
-        format!(
-            "INCOMPLETE, lost {}, malformed {}, unaccounted {unaccounted}",
-            self.lost(),
-            self.events.malformed
-        )
+        }
     }
 
     pub fn write_text(&self, sink: &mut impl Write) -> io::Result<()> {
@@ -157,6 +190,11 @@ impl Summary {
             write_tap(&mut out, tap)?;
         }
         write_events(&mut out, &self.events)?;
+        if let Some(notices) = &self.notices {
+            out.extend_from_slice(b"  trace and verdict messages: ");
+            write_counters(&mut out, &notice_counters(notices))?;
+            writeln!(out, ", unaccounted {}", notices.unaccounted())?;
+        }
         match &self.metrics {
             Metrics::Compared(compared) => write_comparison(&mut out, compared)?,
             Metrics::Unavailable(why) => {
@@ -181,6 +219,12 @@ impl Summary {
         object.always_number64("duration_ns", u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX));
         object.objects("taps", &self.taps, json_tap);
         object.object("events", |object| json_events(object, &self.events));
+        if let Some(notices) = &self.notices {
+            object.object("notices", |object| {
+                json_counters(object, &notice_counters(notices));
+                object.always_number64("unaccounted", notices.unaccounted());
+            });
+        }
         object.always_number64("lost", self.lost());
         object.always_flag("incomplete", self.is_incomplete());
         match &self.metrics {
@@ -223,6 +267,19 @@ fn event_counters(events: &EventCounters) -> [(&'static str, u64); 9] {
         ("after_end", events.after_end),
         ("other_messages", events.other_messages),
         ("lost_in_queues", events.lost_in_queues),
+    ]
+}
+
+const fn notice_counters(notices: &NoticeCounters) -> [(&'static str, u64); 8] {
+    [
+        ("sent", notices.sent),
+        ("traces", notices.traces),
+        ("verdicts", notices.verdicts),
+        ("shown", notices.shown),
+        ("filtered", notices.filtered),
+        ("after_end", notices.after_end),
+        ("filtered_in_kernel", notices.filtered_in_kernel),
+        ("lost", notices.lost),
     ]
 }
 
@@ -353,6 +410,7 @@ mod tests {
                 folded: vec![("neighbour discovery", 15), ("other host", 0), ("tcp close", 5)],
                 ..EventCounters::default()
             },
+            notices: None,
             metrics: Metrics::Compared(Reconciliation {
                 reasons: vec![row(133, 45, 40, 2), row(250, 3, 0, 0)],
                 filtered_in_kernel: 4,
@@ -437,6 +495,16 @@ ring full cilium 0, companion lost 0, recovered 0, read fault 0, missed 0
                 other_messages: 209,
                 lost_in_queues: 210,
             },
+            notices: Some(NoticeCounters {
+                sent: 601,
+                traces: 602,
+                verdicts: 603,
+                shown: 604,
+                filtered: 605,
+                after_end: 606,
+                filtered_in_kernel: 607,
+                lost: 608,
+            }),
             metrics: Metrics::Compared(Reconciliation {
                 reasons: vec![row(133, 300), row(250, 400)],
                 filtered_in_kernel: 501,
@@ -474,6 +542,7 @@ ring full cilium 0, companion lost 0, recovered 0, read fault 0, missed 0
             ("  tap free (", &json["taps"][0]),
             ("  tap message (", &json["taps"][1]),
             ("  events: ", &json["events"]),
+            ("  trace and verdict messages: ", &json["notices"]),
             ("  cilium_metrics: ", metrics),
             ("    Policy denied: ", &metrics["reasons"][0]),
             ("    250: ", &metrics["reasons"][1]),
@@ -485,6 +554,32 @@ ring full cilium 0, companion lost 0, recovered 0, read fault 0, missed 0
         }
         let first = line("summary of ");
         assert!(first.contains(&format!(" lost {},", json["lost"].as_str().unwrap())), "{first}");
+    }
+
+    /// By hand: 12 sent, of which 5 were shown, 3 rejected here, 2 in the kernel, 1 lost.
+    #[test]
+    fn a_message_that_nobody_knows_of_makes_it_incomplete() {
+        let known = NoticeCounters {
+            sent: 12,
+            shown: 5,
+            filtered: 3,
+            filtered_in_kernel: 2,
+            after_end: 1,
+            lost: 1,
+            ..NoticeCounters::default()
+        };
+        assert_eq!(known.unaccounted(), 0);
+        let of = |notices| Summary { notices: Some(notices), ..Summary::default() };
+        assert!(!of(known).is_incomplete());
+        let missing = NoticeCounters { sent: 14, ..known };
+        assert_eq!((missing.unaccounted(), of(missing).is_incomplete()), (2, true));
+        let mut out = Vec::new();
+        of(missing).write_text(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.starts_with("summary of 0.0 s: INCOMPLETE, lost 0, malformed 0, unaccounted 2\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Table {
         text.host(source, flow, Side::Source);
         text.host(destination, flow, Side::Destination);
         write_type(kind, flow);
-        text.verdict(verdict, flow.verdict);
+        text.verdict(verdict, flow);
         text.summary(summary, flow);
         self.print(out, text.node_name.is_some());
     }

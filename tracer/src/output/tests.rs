@@ -16,6 +16,7 @@ use crate::model::packet::{Ethernet, Ip, Packet, TcpFlags, Transport, Tunnel, Tu
 use crate::model::reason::{DropReason, KernelDrop, SourcePlace};
 use crate::model::time::{BootTime, WallTime};
 
+mod notices;
 mod schema;
 
 const SYN: TcpFlags = TcpFlags(1 << 1);
@@ -88,6 +89,7 @@ pub(super) fn denied() -> Flow {
             emitter: EndpointId(987),
             ip_trace_id: 0,
         }),
+        notice: None,
         kernel: None,
         packet: packet("10.0.1.5", "10.0.1.7", tcp(53875, 80)),
         src: pod(987, 1234, "default", "app", &["k8s:app=app"]),

@@ -12,9 +12,10 @@ use super::packet::{write_ip, write_mac, write_summary};
 use super::printer::Node;
 use super::time::Clock;
 use crate::cilium::release::ReleaseRange;
-use crate::cilium::{identity, reason};
+use crate::cilium::{identity, notice, reason};
 use crate::model::endpoint::Peer;
-use crate::model::flow::{Flow, Verdict};
+use crate::model::flow::{Direction, Flow, Verdict};
+use crate::model::notice::Notice;
 use crate::model::reason::KernelDrop;
 
 /// How text is written: colours, names, time.
@@ -126,18 +127,25 @@ impl Text {
         });
     }
 
-    pub fn verdict(&self, out: &mut Vec<u8>, verdict: Verdict) {
-        let color = match verdict {
+    /// Policy verdicts have words of their own.
+    pub fn verdict(&self, out: &mut Vec<u8>, flow: &Flow) {
+        let color = match flow.verdict {
             Verdict::Forwarded | Verdict::Redirected => &self.palette.forwarded,
             Verdict::Dropped | Verdict::Error => &self.palette.dropped,
             Verdict::Audit | Verdict::Traced | Verdict::Translated => &self.palette.noticed,
         };
-        self.colored(out, color, |out| out.extend_from_slice(verdict.name().as_bytes()));
+        let word = match (flow.policy_verdict(), flow.verdict) {
+            (Some(_), Verdict::Forwarded | Verdict::Redirected) => "ALLOWED",
+            (Some(_), Verdict::Dropped | Verdict::Error) => "DENIED",
+            (Some(_), Verdict::Audit) => "AUDITED",
+            (_, verdict) => verdict.name(),
+        };
+        self.colored(out, color, |out| out.extend_from_slice(word.as_bytes()));
     }
 
-    /// The layer summary; for kernel drops also the place.
+    /// The layer summary; for kernel drops also the place, for policy verdicts the authentication.
     pub fn summary(&self, out: &mut Vec<u8>, flow: &Flow) {
-        if let Some(id) = flow.cilium.map(|c| c.ip_trace_id).filter(|id| *id != 0) {
+        if let id @ 1.. = flow.ip_trace_id() {
             out.extend_from_slice(b"IP Trace ID: ");
             decimal(out, id);
             out.extend_from_slice(b"; ");
@@ -147,6 +155,14 @@ impl Text {
         if let (None, Some(kernel)) = (&flow.cilium, &flow.kernel) {
             let separator: &[u8] = if out.len() > start { b" " } else { b"" };
             write_place(out, kernel, separator);
+        }
+        if let Some(auth) = flow.policy_verdict().map(|verdict| verdict.auth_type).filter(|auth| auth.0 != 0)
+        {
+            out.extend_from_slice(b"; ");
+            match notice::auth_type_name(auth) {
+                Some(name) => out.extend_from_slice(name.as_bytes()),
+                None => decimal(out, auth.0),
+            }
         }
     }
 }
@@ -164,9 +180,29 @@ fn write_place(out: &mut Vec<u8>, kernel: &KernelDrop, separator: &[u8]) {
     }
 }
 
-/// What Hubble calls the type of a drop: Cilium's reason in words, else the kernel's reason. Numbers without
-/// a name stay numbers; `UNKNOWN` means that nobody gave a reason.
+/// What Hubble calls the type of an event. A drop: Cilium's reason in words, else the kernel's reason. A trace: where. A
+/// verdict: `policy-verdict:L3-L4 INGRESS`. Numbers without a name stay numbers; `UNKNOWN` means that nobody gave a
+/// reason.
 pub(super) fn write_type(out: &mut Vec<u8>, flow: &Flow) {
+    match &flow.notice {
+        None => write_drop_type(out, flow),
+        Some(Notice::Trace(trace)) => match notice::point_name(trace.point) {
+            Some(name) => out.extend_from_slice(name.as_bytes()),
+            None => decimal(out, trace.point.0),
+        },
+        Some(Notice::Verdict(verdict)) => {
+            out.extend_from_slice(b"policy-verdict:");
+            out.extend_from_slice(notice::match_type_name(verdict.match_type).as_bytes());
+            out.extend_from_slice(match flow.direction {
+                Direction::Unknown => b" TRAFFIC_DIRECTION_UNKNOWN",
+                Direction::Ingress => b" INGRESS",
+                Direction::Egress => b" EGRESS",
+            });
+        }
+    }
+}
+
+fn write_drop_type(out: &mut Vec<u8>, flow: &Flow) {
     match (&flow.cilium, &flow.kernel) {
         (Some(drop), _) => match reason::text(drop.reason) {
             Some(text) => out.extend_from_slice(text.as_bytes()),
@@ -178,8 +214,8 @@ pub(super) fn write_type(out: &mut Vec<u8>, flow: &Flow) {
     }
 }
 
-/// `TIME [NODE]: SOURCE (ID) <> DESTINATION (ID) TYPE VERDICT (SUMMARY)`. The arrow says that nobody knows
-/// which end opened the connection: drops do not tell.
+/// `TIME [NODE]: SOURCE (ID) -> DESTINATION (ID) TYPE VERDICT (SUMMARY)`. Left is who opened the connection: a reply has
+/// `<-` and its ends swapped. `<>`: nobody knows, as with every drop, and left is who sent the packet.
 pub(super) fn compact(out: &mut Vec<u8>, text: &mut Text, flow: &Flow) {
     text.clock.write(out, flow.time);
     if let Some(node) = &text.node_name {
@@ -188,17 +224,23 @@ pub(super) fn compact(out: &mut Vec<u8>, text: &mut Text, flow: &Flow) {
         out.push(b']');
     }
     out.extend_from_slice(b": ");
-    text.host(out, flow, Side::Source);
+    let (source, destination) = ((Side::Source, &flow.src), (Side::Destination, &flow.dst));
+    let (left, arrow, right): (_, &[u8], _) = match flow.is_reply() {
+        None => (source, b" <> ", destination),
+        Some(false) => (source, b" -> ", destination),
+        Some(true) => (destination, b" <- ", source),
+    };
+    text.host(out, flow, left.0);
     out.push(b' ');
-    text.identity(out, &flow.src);
-    out.extend_from_slice(b" <> ");
-    text.host(out, flow, Side::Destination);
+    text.identity(out, left.1);
+    out.extend_from_slice(arrow);
+    text.host(out, flow, right.0);
     out.push(b' ');
-    text.identity(out, &flow.dst);
+    text.identity(out, right.1);
     out.push(b' ');
     write_type(out, flow);
     out.push(b' ');
-    text.verdict(out, flow.verdict);
+    text.verdict(out, flow);
     out.extend_from_slice(b" (");
     text.summary(out, flow);
     out.push(b')');

@@ -5,10 +5,11 @@ use super::fragments::{Fragments, OriginKey, ReasonKey};
 use super::json::{Object, quoted};
 use super::why::brief::Rendered;
 use crate::cilium::ext_error::ExtError;
-use crate::cilium::reason;
 use crate::cilium::release::ReleaseRange;
+use crate::cilium::{notice, reason};
 use crate::model::endpoint::IdentitySource;
 use crate::model::flow::{CiliumDrop, Flow, Inferred, Source};
+use crate::model::notice::{Notice, PolicyAction, PolicyVerdict, Trace};
 use crate::model::packet::Packet;
 use crate::model::reason::KernelDrop;
 
@@ -59,6 +60,13 @@ fn write_reasons(object: &mut Object<'_>, flow: &Flow, releases: ReleaseRange) {
     if let Some(drop) = &flow.cilium {
         object.object("cilium", |object| write_cilium(object, drop, releases));
     }
+    match &flow.notice {
+        Some(Notice::Trace(trace)) => object.object("trace", |object| write_trace(object, trace)),
+        Some(Notice::Verdict(verdict)) => {
+            object.object("policy_verdict", |object| write_verdict(object, verdict));
+        }
+        None => {}
+    }
     if let Some(kernel) = &flow.kernel {
         object.object("kernel", |object| write_kernel(object, kernel));
     }
@@ -108,6 +116,33 @@ fn write_cilium(object: &mut Object<'_>, drop: &CiliumDrop, releases: ReleaseRan
         object.number("file_id", place.file_id.into());
     }
     object.number("endpoint", drop.emitter.0.into());
+}
+
+fn write_trace(object: &mut Object<'_>, trace: &Trace) {
+    object.always_number("point", trace.point.0);
+    object.string("point_name", notice::point_name(trace.point).unwrap_or_default());
+    object.always_number("reason", trace.reason.0);
+    object.string("reason_name", notice::reason_name(trace.reason).unwrap_or_default());
+    object.number("endpoint", trace.emitter.0.into());
+}
+
+fn write_verdict(object: &mut Object<'_>, verdict: &PolicyVerdict) {
+    let action = match verdict.action {
+        PolicyAction::Allowed => "allowed",
+        PolicyAction::Audited => "audited",
+        PolicyAction::Denied(_) => "denied",
+        PolicyAction::Redirected(_) => "redirected",
+        PolicyAction::Unknown(_) => "unknown",
+    };
+    object.word("action", action);
+    match verdict.action {
+        PolicyAction::Redirected(port) => object.number("proxy_port", port.into()),
+        PolicyAction::Unknown(number) => object.always_number("number", number),
+        _ => {}
+    }
+    object.always_string("match_type", notice::match_type_name(verdict.match_type));
+    object.number("endpoint", verdict.emitter.0.into());
+    object.number("cookie", verdict.cookie);
 }
 
 fn write_kernel(object: &mut Object<'_>, kernel: &KernelDrop) {

@@ -23,6 +23,7 @@ fn flow(first: First, bytes: &'static [u8], device: &str) -> Flow {
         source: Source::Message,
         direction: Direction::Ingress,
         cilium: Some(cilium),
+        notice: None,
         kernel: None,
         packet: Packet { first, length: 1500, ..Packet::default() },
         src: Default::default(),

@@ -13,7 +13,9 @@ use crate::cilium::node::NodeView;
 use crate::correlate::noise::NoiseClass;
 use crate::kernel::clock::boot_now;
 use crate::model::time::BootTime;
-use crate::output::summary::{EventCounters, Metrics, ReasonCount, Reconciliation, Summary, TapSummary};
+use crate::output::summary::{
+    EventCounters, Metrics, NoticeCounters, ReasonCount, Reconciliation, Summary, TapSummary,
+};
 use crate::probe::Probe;
 use crate::probe::taps::{Tap, TapState};
 
@@ -69,6 +71,7 @@ impl Accounts {
         let closing = self.closing.clone().unwrap_or_else(|| Reading::now(&chain.stage.view, probe));
         Summary {
             duration: Duration::from_nanos(closing.time.0.saturating_sub(self.opening.time.0)),
+            notices: chain.stage.selection.flows.then(|| notices(chain, probe)),
             taps: tap_summaries(probe),
             events: events(chain, received),
             metrics: self.compare(&closing, chain),
@@ -132,11 +135,33 @@ fn events<W: Write>(chain: &Chain<W>, received: u64) -> EventCounters {
         received,
         malformed: chain.malformed + join.unreadable,
         joined: join.joined + join.late_frees,
-        other_messages: join.traces + join.verdicts + join.debugs,
+        other_messages: join.debugs,
         shown: fates.shown,
         filtered: fates.filtered,
         folded: NoiseClass::ALL.map(|class| (class.name(), fates.folded[class as usize])).to_vec(),
         after_end: fates.beyond,
         lost_in_queues: 0,
+    }
+}
+
+/// Trace and verdict messages, by the programs' counters and by what came through. What the programs saw of Cilium's and
+/// is no drop message is such a message: they let no other type through.
+fn notices<W: Write>(chain: &Chain<W>, probe: &Probe) -> NoticeCounters {
+    let taps = [Tap::Message, Tap::XdpMessage].map(|tap| probe.counters.read(tap).unwrap_or_default());
+    let sum = |of: fn(&TapCounters) -> u64| taps.iter().map(of).sum::<u64>();
+    let join = chain.join.counters();
+    let of_cilium = sum(|tap| tap.seen).saturating_sub(sum(|tap| tap.foreign));
+    let drops =
+        join.drop_messages + sum(|tap| tap.filtered_cilium + tap.suppressed_cilium + tap.ring_full_cilium);
+    let fates = &chain.stage.tally.notices;
+    NoticeCounters {
+        sent: of_cilium.saturating_sub(drops),
+        traces: join.traces,
+        verdicts: join.verdicts,
+        shown: fates.shown,
+        filtered: fates.filtered,
+        after_end: fates.beyond,
+        filtered_in_kernel: sum(|tap| tap.filtered.saturating_sub(tap.filtered_cilium)),
+        lost: sum(|tap| tap.ring_full.saturating_sub(tap.ring_full_cilium)),
     }
 }

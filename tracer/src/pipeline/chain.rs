@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 
 use crate::cilium::node::NodeView;
-use crate::correlate::join::{Join, Joined};
+use crate::correlate::join::{Join, Joined, Noticed};
 use crate::correlate::name::{Knowledge, Named, Namer};
 use crate::correlate::noise;
 use crate::correlate::record::Record;
@@ -31,6 +31,8 @@ pub struct Selection {
     pub count: Option<NonZeroU64>,
     /// Print the shown events.
     pub print: bool,
+    /// Trace and verdict messages were asked for.
+    pub flows: bool,
 }
 
 /// Everything between the ring and the output.
@@ -70,7 +72,11 @@ pub enum End {
 impl<W: Write> Chain<W> {
     pub fn take(&mut self, record: &[u8]) {
         match Record::parse(record) {
-            Ok(record) => self.join.push(record, |joined| self.stage.take(&joined)),
+            Ok(record) => {
+                if let Some(noticed) = self.join.push(record, |joined| self.stage.take(&joined)) {
+                    self.stage.notice(&noticed);
+                }
+            }
             Err(error) => {
                 self.malformed += 1;
                 tracing::debug!(%error, "record");
@@ -96,13 +102,30 @@ impl<W: Write> Stage<W> {
     fn take(&mut self, joined: &Joined<'_>) {
         let mut know = Knowledge { names: &mut self.view, kernel: &mut self.kernel, files: &mut self.files };
         let Some(named) = self.namer.flow(joined, &mut know) else { return };
-        let fate = self.fate(&named);
-        let flow = named.flow;
+        let fate = self.settle(&named);
+        self.tally.add(fate, named.flow.boot_time, named.flow.cilium.map(|drop| drop.reason));
+        self.look_for_end();
+    }
+
+    fn notice(&mut self, noticed: &Noticed<'_>) {
+        let mut know = Knowledge { names: &mut self.view, kernel: &mut self.kernel, files: &mut self.files };
+        let named = self.namer.notice(noticed, &mut know);
+        let fate = self.settle(&named);
+        self.tally.add_notice(fate);
+        self.look_for_end();
+    }
+
+    /// Decides what becomes of the event, and does it.
+    fn settle(&mut self, named: &Named) -> Fate {
+        let fate = self.fate(named);
         if fate == Fate::Shown {
-            let shown = self.show(&flow, named.concerns);
+            let shown = self.show(&named.flow, named.concerns);
             self.note_end(shown);
         }
-        self.tally.add(fate, flow.boot_time, flow.cilium.map(|drop| drop.reason));
+        fate
+    }
+
+    fn look_for_end(&mut self) {
         if self.selection.count.is_some_and(|count| self.tally.all.shown >= count.get()) {
             self.end.get_or_insert(End::Count);
         }

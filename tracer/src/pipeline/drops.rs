@@ -1,4 +1,4 @@
-//! `tracer drops`: finds the node, attaches, follows the ring until told to stop, closes the books.
+//! `tracer drops`, and `tracer flows` on a live node: finds the node, attaches, follows the ring until told to stop, closes the books.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
@@ -35,6 +35,7 @@ use crate::kernel::clock::WallOffset;
 use crate::kernel::drop_reason::DropReasons;
 use crate::kernel::names::RunningKernel;
 use crate::kernel::{memory, rights};
+use crate::model::flow::message_type;
 use crate::output::banner::{Banner, TapLine, TapStatus};
 use crate::output::color::{self, ColorEnv};
 use crate::output::{Node, Printer};
@@ -44,15 +45,18 @@ use crate::probe::{Plan, Probe};
 
 /// Bytes of the ring buffer: 80 ms of the worst flood that one CPU can make.
 const RING_BYTES: u32 = 8 << 20;
-/// Bit of the drop notification in `Plan::message_types`.
-const DROP_MESSAGES: u32 = 1 << 1;
-
 const WITHOUT_MESSAGES: &str = "Cilium's reasons come from the note in the packet; drops in native XDP are not seen, \
                                 and those on netkit devices show the kernel's reason only";
+const NO_FLOWS: &str =
+    "no message tap: trace and policy-verdict messages cannot be seen here, only drops are shown";
 
 /// Runs the command; the exit code is the caller's to return.
 pub fn run(global: &Global, plan: DropsPlan) -> Result<Exit, RunError> {
-    let name = if plan.record.is_some() { "record" } else { "drops" };
+    let name = match (&plan.record, plan.flows) {
+        (Some(_), _) => "record",
+        (None, true) => "flows",
+        (None, false) => "drops",
+    };
     super::live_only(global, name)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(follow(global, plan))
@@ -205,7 +209,7 @@ fn probe_plan(
     Plan {
         filter: pushed.filter,
         snaplen: plan.snaplen,
-        message_types: DROP_MESSAGES,
+        message_types: message_types(plan),
         notes_only: false,
         home_netns,
         ring_bytes: RING_BYTES,
@@ -219,6 +223,14 @@ fn probe_plan(
         events_maps: events_map.into_iter().collect(),
         debug: global.debug,
     }
+}
+
+/// Drops always: they are compared with Cilium's own count.
+fn message_types(plan: &DropsPlan) -> u32 {
+    let bit = |kind: u8| 1 << kind;
+    let flows = [message_type::TRACE, message_type::POLICY_VERDICT];
+    let wanted = flows.into_iter().filter(|kind| plan.flows && plan.filter.can_match_type(*kind));
+    wanted.fold(bit(message_type::DROP), |types, kind| types | bit(kind))
 }
 
 fn banner(probe: &Probe, plan: &DropsPlan, pushed: &Pushed, view: &NodeView) -> Banner {
@@ -235,6 +247,9 @@ fn banner(probe: &Probe, plan: &DropsPlan, pushed: &Pushed, view: &NodeView) -> 
             .push(format!("no Cilium here, showing the kernel's own drops: {}", view.source().why_nothing()));
     } else if !probe.taps.is_on(Tap::Message) {
         notes.push(WITHOUT_MESSAGES.to_owned());
+    }
+    if plan.flows && !probe.taps.is_on(Tap::Message) {
+        notes.push(NO_FLOWS.to_owned());
     }
     Banner { taps: taps.to_vec(), kernel_filters: pushed.to_string(), notes }
 }
@@ -270,6 +285,7 @@ pub(super) fn reader(
             all: plan.all,
             count: plan.stop.count,
             print: plan.print,
+            flows: plan.flows,
         },
         sinks,
         printer: Printer::new(File::from(stdout.try_clone()?), &output, node),

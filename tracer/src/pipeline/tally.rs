@@ -48,6 +48,8 @@ impl Fates {
 #[derive(Clone, Debug)]
 pub struct Tally {
     pub all: Fates,
+    /// Those of `all` that are trace or verdict messages.
+    pub notices: Fates,
     /// Drops of Cilium's datapath inside the window; index: drop reason.
     cilium: Box<[Fates; 256]>,
     /// First instant whose drops are not in the counters' first reading.
@@ -60,6 +62,7 @@ impl Default for Tally {
     fn default() -> Self {
         Self {
             all: Fates::default(),
+            notices: Fates::default(),
             cilium: Box::new([Fates::default(); 256]),
             window_start: BootTime::default(),
             window_end: None,
@@ -75,6 +78,12 @@ impl Tally {
         if let Some(reason) = reason.filter(|_| inside) {
             self.cilium[usize::from(reason.0)].add(fate);
         }
+    }
+
+    /// Counts a trace or verdict message.
+    pub fn add_notice(&mut self, fate: Fate) {
+        self.all.add(fate);
+        self.notices.add(fate);
     }
 
     /// Cilium's drops of one reason inside the window.

@@ -10,6 +10,9 @@ use super::bytes::{Put, Take};
 use crate::cilium::file;
 use crate::model::endpoint::{IdentitySource, Labels, LocalEndpoint, Peer, Workload};
 use crate::model::flow::{CiliumDrop, Direction, Flow, InferredSet, Interface, Source, Verdict};
+use crate::model::notice::{
+    AuthType, MatchType, Notice, PolicyAction, PolicyVerdict, Trace, TracePoint, TraceReason,
+};
 use crate::model::packet::{Ethernet, First, Ip, Packet, TcpFlags, Transport, Tunnel, TunnelKind};
 use crate::model::reason::{DropReason, KernelDrop, SourcePlace};
 use crate::model::time::{BootTime, WallTime};
@@ -41,6 +44,7 @@ pub fn put(out: &mut Put<'_>, flow: &Flow) {
         source,
         direction,
         cilium,
+        notice,
         kernel,
         packet,
         src,
@@ -74,6 +78,7 @@ pub fn put(out: &mut Put<'_>, flow: &Flow) {
     let bits = inferred.iter().fold(0u16, |bits, what| bits | 1 << what as u16);
     out.u16(bits);
     out.bytes(bytes);
+    out.option(notice.as_ref(), put_notice);
 }
 
 pub fn take(from: &mut Take<'_>) -> Option<Flow> {
@@ -97,6 +102,8 @@ pub fn take(from: &mut Take<'_>) -> Option<Flow> {
         .filter(|what| bits & 1 << *what as u16 != 0)
         .for_each(|w| inferred.insert(w));
     let bytes = Bytes::copy_from_slice(from.bytes()?);
+    // The first form of recordings ended here.
+    let notice = if from.0.is_empty() { None } else { from.option(take_notice)? };
     Some(Flow {
         time,
         boot_time,
@@ -104,6 +111,7 @@ pub fn take(from: &mut Take<'_>) -> Option<Flow> {
         source,
         direction,
         cilium,
+        notice,
         kernel,
         packet,
         src,
@@ -142,6 +150,73 @@ fn take_cilium(from: &mut Take<'_>) -> Option<CiliumDrop> {
         Some(SourcePlace { file_id, file, line: from.u16()? })
     })?;
     Some(CiliumDrop { reason, ext_error, place, emitter: EndpointId(from.u16()?), ip_trace_id: from.u64()? })
+}
+
+fn put_notice(out: &mut Put<'_>, notice: &Notice) {
+    match notice {
+        Notice::Trace(trace) => {
+            let Trace { point, reason, encrypted, proxy_port, source_xlated, emitter, ip_trace_id } = trace;
+            out.u8(0);
+            out.u8(point.0);
+            out.u8(reason.0);
+            out.bool(*encrypted);
+            out.u16(*proxy_port);
+            out.option(*source_xlated, Put::ip);
+            out.u16(emitter.0);
+            out.u64(*ip_trace_id);
+        }
+        Notice::Verdict(verdict) => {
+            let PolicyVerdict { action, match_type, auth_type, emitter, cookie } = verdict;
+            let (kind, number) = match *action {
+                PolicyAction::Allowed => (0, 0),
+                PolicyAction::Audited => (1, 0),
+                PolicyAction::Denied(reason) => (2, reason.0.into()),
+                PolicyAction::Redirected(port) => (3, port.into()),
+                PolicyAction::Unknown(number) => (4, number.cast_unsigned()),
+            };
+            out.u8(1);
+            out.u8(kind);
+            out.u32(number);
+            out.u8(match_type.0);
+            out.u8(auth_type.0);
+            out.u16(emitter.0);
+            out.u32(*cookie);
+        }
+    }
+}
+
+fn take_notice(from: &mut Take<'_>) -> Option<Notice> {
+    match from.u8()? {
+        0 => Some(Notice::Trace(Trace {
+            point: TracePoint(from.u8()?),
+            reason: TraceReason(from.u8()?),
+            encrypted: from.bool()?,
+            proxy_port: from.u16()?,
+            source_xlated: from.option(Take::ip)?,
+            emitter: EndpointId(from.u16()?),
+            ip_trace_id: from.u64()?,
+        })),
+        1 => Some(Notice::Verdict(PolicyVerdict {
+            action: take_action(from)?,
+            match_type: MatchType(from.u8()?),
+            auth_type: AuthType(from.u8()?),
+            emitter: EndpointId(from.u16()?),
+            cookie: from.u32()?,
+        })),
+        _ => None,
+    }
+}
+
+fn take_action(from: &mut Take<'_>) -> Option<PolicyAction> {
+    let (kind, number) = (from.u8()?, from.u32()?);
+    Some(match kind {
+        0 => PolicyAction::Allowed,
+        1 => PolicyAction::Audited,
+        2 => PolicyAction::Denied(DropReason(u8::try_from(number).ok()?)),
+        3 => PolicyAction::Redirected(u16::try_from(number).ok()?),
+        4 => PolicyAction::Unknown(number.cast_signed()),
+        _ => return None,
+    })
 }
 
 fn put_kernel(out: &mut Put<'_>, drop: &KernelDrop) {

@@ -22,8 +22,10 @@ pub use item::Item;
 pub use reader::Recording;
 pub use writer::{Limits, Recorder};
 
-/// Magic and number of the form, little-endian.
-const HEADER: [u8; 12] = *b"tracerev\x01\0\0\0";
+/// Magic and number of the form, little-endian. Form 2 has trace and verdict messages.
+const HEADER: [u8; 12] = *b"tracerev\x02\0\0\0";
+/// The form before, which is read as well.
+const OLD_HEADER: [u8; 12] = *b"tracerev\x01\0\0\0";
 /// Events wait that long for others before they are written.
 pub const BLOCK_AGE: Duration = Duration::from_millis(250);
 /// Bytes of frames after which a block is written at once.

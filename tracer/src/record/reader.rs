@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use zstd::bulk::Decompressor;
 
 use super::item::{self, Item};
-use super::{HEADER, MAX_BLOCK_BYTES, block, segment};
+use super::{HEADER, MAX_BLOCK_BYTES, OLD_HEADER, block, segment};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
@@ -77,7 +77,7 @@ impl SegmentReader {
         let mut file = BufReader::new(file);
         let mut header = [0; HEADER.len()];
         match file.read_exact(&mut header) {
-            Ok(()) if header == HEADER => {}
+            Ok(()) if header == HEADER || header == OLD_HEADER => {}
             Ok(()) if header[..8] == HEADER[..8] => {
                 return Err(RecordingError::Format { path: path.to_owned() });
             }

@@ -12,6 +12,9 @@ use super::{BLOCK_AGE, Item, Limits, Recorder, Recording, item};
 use crate::cilium::release::{Release, ReleaseRange};
 use crate::model::endpoint::{IdentitySource, Labels, LocalEndpoint, Peer, Workload};
 use crate::model::flow::{CiliumDrop, Direction, Flow, InferredSet, Interface, Source, Verdict};
+use crate::model::notice::{
+    AuthType, MatchType, Notice, PolicyAction, PolicyVerdict, Trace, TracePoint, TraceReason,
+};
 use crate::model::packet::{Ethernet, First, Ip, Packet, TcpFlags, Transport, Tunnel, TunnelKind};
 use crate::model::reason::{DropReason, KernelDrop, SourcePlace};
 use crate::model::time::{BootTime, WallTime};
@@ -76,6 +79,7 @@ fn full(number: u64) -> Flow {
             emitter: EndpointId(9),
             ip_trace_id: u64::MAX,
         }),
+        notice: None,
         kernel: Some(KernelDrop {
             reason: Some(73),
             reason_name: Some("TC_INGRESS".into()),
@@ -118,6 +122,7 @@ fn bare() -> Flow {
         source: Source::Kernel,
         direction: Direction::Unknown,
         cilium: None,
+        notice: None,
         kernel: None,
         packet: Packet::default(),
         src: Peer::default(),
@@ -158,6 +163,35 @@ fn only_segment(directory: &Path) -> std::path::PathBuf {
     segments[0].clone()
 }
 
+fn verdict(action: PolicyAction) -> Notice {
+    let (match_type, auth_type) = (MatchType(2), AuthType(1));
+    Notice::Verdict(PolicyVerdict { action, match_type, auth_type, emitter: EndpointId(9), cookie: 77 })
+}
+
+/// Drops were written without the last member, and under another number.
+#[test]
+fn the_form_before_is_read_too() {
+    let flow = full(3);
+    let mut frames = Vec::new();
+    item::put_node(&mut frames, &node("a"));
+    let start = frames.len();
+    item::put_flow(&mut frames, &flow, true);
+    // The last byte says that there is no notice; the length of the frame stands behind its kind.
+    assert_eq!(frames.pop(), Some(0));
+    let length = (frames.len() - start - 5) as u32;
+    frames[start + 1..start + 5].copy_from_slice(&length.to_le_bytes());
+    let mut block = vec![0; super::block::BYTES];
+    block.extend(zstd::bulk::compress(&frames, 1).unwrap());
+    super::block::seal(&mut block, frames.len()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("old.trec");
+    std::fs::write(&path, [&b"tracerev\x01\0\0\0"[..], &block].concat()).unwrap();
+    let (items, end) = read(&path);
+    assert_eq!((flows(&items), end), (vec![flow], SegmentEnd::Whole));
+    std::fs::write(&path, [&b"tracerev\x03\0\0\0"[..], &block].concat()).unwrap();
+    assert!(matches!(SegmentReader::open(&path), Err(super::reader::RecordingError::Format { .. })));
+}
+
 #[test]
 fn events_come_back_as_they_were() {
     let dir = tempfile::tempdir().unwrap();
@@ -173,7 +207,24 @@ fn events_come_back_as_they_were() {
         Transport::LaterFragment { protocol: 17 },
         Transport::Truncated { protocol: 6 },
     ];
+    let notices = [
+        Notice::Trace(Trace {
+            point: TracePoint(11),
+            reason: TraceReason(2),
+            encrypted: true,
+            proxy_port: 14001,
+            source_xlated: Some("192.0.2.1".parse().unwrap()),
+            emitter: EndpointId(9),
+            ip_trace_id: u64::MAX,
+        }),
+        verdict(PolicyAction::Allowed),
+        verdict(PolicyAction::Audited),
+        verdict(PolicyAction::Denied(DropReason(181))),
+        verdict(PolicyAction::Redirected(65535)),
+        verdict(PolicyAction::Unknown(-300)),
+    ];
     let mut expected = vec![full(3), bare()];
+    expected.extend(notices.map(|notice| Flow { notice: Some(notice), ..bare() }));
     expected.extend(transports.map(|transport| Flow {
         packet: Packet { ip: Some(ip("10.0.0.1", transport)), ..Packet::default() },
         ..bare()

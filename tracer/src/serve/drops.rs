@@ -22,7 +22,8 @@ struct Counts {
 
 impl DropCounts {
     pub fn add(&self, flow: &Flow) {
-        if flow.verdict != Verdict::Dropped {
+        // A verdict that denies goes with a drop of its own.
+        if flow.verdict != Verdict::Dropped || flow.notice.is_some() {
             return;
         }
         let protocol = protocol(flow.packet.transport());

@@ -43,6 +43,7 @@ fn flow(time: i64, reason: u8) -> Flow {
         source: Source::Note,
         direction: Direction::Ingress,
         cilium: Some(CiliumDrop { reason, ext_error: 0, place: None, emitter, ip_trace_id: 0 }),
+        notice: None,
         kernel: None,
         packet: Packet { ip: Some(ip(udp())), ..Packet::default() },
         src: Peer::default(),

@@ -272,3 +272,22 @@ proptest! {
         run.check(&out);
     }
 }
+
+/// By hand, ABI notes 4.4 and 4.5: type, and the lengths of their first generations.
+#[test]
+fn what_is_no_drop_comes_back_at_once_and_leaves_a_waiting_drop_alone() {
+    let mut run = Run::default();
+    run.push(&dropped(0, 0xa, 1));
+    for kind in [4, 5] {
+        let mut meta = [0; 32];
+        meta[0] = kind;
+        let record = message(0, 0xa, &meta, &tcp("10.0.0.1", "10.0.0.2"));
+        let record = Record::parse(record.as_bytes()).unwrap();
+        let noticed = run.join.push(record, |joined| panic!("{joined:?}")).unwrap();
+        assert_eq!(matches!(noticed.told, Told::Trace(_)), kind == 4);
+        assert_eq!(noticed.record.packet, tcp("10.0.0.1", "10.0.0.2"));
+    }
+    run.push(&free(0, 0xa)).check(&[(1, 0xa)]);
+    let counters = run.join.counters();
+    assert_eq!((counters.traces, counters.verdicts, counters.drop_messages, counters.joined), (1, 1, 1, 1));
+}

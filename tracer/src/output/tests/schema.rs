@@ -1,7 +1,9 @@
 //! Every JSON line that comes out of many kinds of drops, walked through with the field tables of Hubble's
 //! messages: no unknown field, no wrong JSON type, no unknown enum name, no zero value.
 
+use super::notices::{judged, trace, traced};
 use super::*;
+use crate::model::notice::{AuthType, MatchType, Notice, PolicyAction, Trace, TracePoint, TraceReason};
 
 /// JSON type of a field.
 #[derive(Clone, Copy)]
@@ -69,13 +71,52 @@ const FLOW: Fields = &[
     ("traffic_direction", Enum(&["INGRESS", "EGRESS"])),
     ("drop_reason_desc", Kind::DropReason),
     ("is_reply", Bool),
+    ("reply", Bool),
+    ("policy_match_type", Number),
+    ("trace_observation_point", Enum(POINTS)),
+    (
+        "trace_reason",
+        Enum(&[
+            "NEW",
+            "ESTABLISHED",
+            "REPLY",
+            "RELATED",
+            "REOPENED",
+            "SRV6_ENCAP",
+            "SRV6_DECAP",
+            "ENCRYPT_OVERLAY",
+        ]),
+    ),
+    ("proxy_port", Number),
+    ("auth_type", Enum(&["SPIRE", "TEST_ALWAYS_FAIL"])),
     ("interface", Message(&[("index", Number), ("name", Text)])),
     ("file", Message(&[("name", Text), ("line", Number)])),
     ("ip_trace_id", Message(&[("trace_id", Number64), ("ip_option_type", Number)])),
     ("Summary", Text),
 ];
-const IP: Fields =
-    &[("source", Text), ("destination", Text), ("ipVersion", Enum(&["IPv4", "IPv6"])), ("encrypted", Bool)];
+const POINTS: &[&str] = &[
+    "TO_PROXY",
+    "TO_HOST",
+    "TO_STACK",
+    "TO_OVERLAY",
+    "FROM_ENDPOINT",
+    "FROM_PROXY",
+    "FROM_HOST",
+    "FROM_STACK",
+    "FROM_OVERLAY",
+    "FROM_NETWORK",
+    "TO_NETWORK",
+    "FROM_CRYPTO",
+    "TO_CRYPTO",
+    "TO_ENDPOINT",
+];
+const IP: Fields = &[
+    ("source", Text),
+    ("destination", Text),
+    ("ipVersion", Enum(&["IPv4", "IPv6"])),
+    ("encrypted", Bool),
+    ("source_xlated", Text),
+];
 const PORTS: Fields = &[("source_port", Number), ("destination_port", Number)];
 const ICMP: Fields = &[("type", Number), ("code", Number)];
 const LAYER4: Fields = &[
@@ -214,6 +255,27 @@ fn every_line_obeys_the_tables_of_hubbles_messages() {
 fn walk_line(line: &mut Value) {
     walk(line, RESPONSE, "response");
     assert!(line.get("flow").is_some() && line.get("node_name").is_some() && line.get("time").is_some());
+}
+
+#[test]
+fn traces_and_verdicts_obey_them_too() {
+    for number in 0..14 {
+        let (point, reason) = (TracePoint(number), TraceReason(number % 9));
+        let source_xlated = Some("192.0.2.10".parse().unwrap());
+        let told = Trace { point, reason, encrypted: true, source_xlated, proxy_port: 1, ..trace() };
+        walk_line(&mut json_line(Format::Jsonpb, &traced(told)));
+    }
+    for (number, verdict) in Verdict::ALL.into_iter().enumerate() {
+        for action in
+            [PolicyAction::Allowed, PolicyAction::Denied(DropReason(181)), PolicyAction::Unknown(-300)]
+        {
+            let mut flow = judged(action, verdict);
+            if let Some(Notice::Verdict(told)) = &mut flow.notice {
+                (told.match_type, told.auth_type) = (MatchType(number as u8), AuthType(number as u8 % 3));
+            }
+            walk_line(&mut json_line(Format::Jsonpb, &flow));
+        }
+    }
 }
 
 #[test]

@@ -74,7 +74,9 @@ fn parse(flow: &Value, line: &Value) -> Result<Event, String> {
     let identity =
         |end: &str| Identity(flow[end]["identity"].as_u64().and_then(|n| n.try_into().ok()).unwrap_or(0));
     let (protocol, ports, icmp) = layer4(flow, line)?;
-    let reason = flow["event_type"]["sub_type"].as_u64().or_else(|| flow["drop_reason"].as_u64());
+    let is_drop = flow["event_type"]["type"] == 1;
+    let sub_type = flow["event_type"]["sub_type"].as_u64().filter(|_| is_drop);
+    let reason = sub_type.or_else(|| flow["drop_reason"].as_u64());
     Ok(Event {
         source: address("source")?,
         destination: address("destination")?,
