@@ -19,6 +19,7 @@ mod drops_rate_limit;
 mod drops_stop;
 mod drops_taps;
 mod explain;
+mod flows;
 mod footprint;
 mod generations;
 mod maps;
@@ -69,6 +70,7 @@ pub const ALL: &[&[Test]] = &[
     drops_bad_input::TESTS,
     drops_accounting::TESTS,
     drops_aggregate::TESTS,
+    flows::TESTS,
     coexistence::TESTS,
     serve::TESTS,
     footprint::TESTS,

@@ -6,7 +6,7 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use super::maps::{stderr, stdout, tracer};
-use super::support::Scene;
+use super::support::{Launch, Scene};
 use crate::node::kernel::space::NodeSpace;
 use crate::node::traffic::Plan;
 use crate::node::{Generation, Node};
@@ -130,8 +130,8 @@ fn events_and_summary_are_what_the_schema_says() -> Result<Outcome> {
     let scene = Scene::new(Node::builder())?;
     let (event, summary) =
         (validator(scene.node.space(), "event")?, validator(scene.node.space(), "summary")?);
-    for format in ["json", "jsonpb"] {
-        let tracer = scene.start(&["-o", format, "--all"])?;
+    for (verb, format) in [("drops", "json"), ("drops", "jsonpb"), ("flows", "json")] {
+        let tracer = Launch::new(&["-o", format, "--all"]).verb(verb).start(scene.node.space())?;
         scene.send(Plan::Default, 1)?;
         let run = tracer.stop()?;
         let events = run.events()?;

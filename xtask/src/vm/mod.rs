@@ -20,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use self::initramfs::{Job, PROGRAMS, Payload};
 use self::kernel::Kernel;
 use self::matrix::{Matrix, Verdict};
-use self::qemu::{Ended, Vm};
+use self::qemu::Vm;
 use crate::setup::{self, Purpose};
 use crate::workspace::{Output, Profile};
 use crate::{build, process, say};
@@ -29,8 +29,6 @@ use crate::{build, process, say};
 pub const KERNELS: &[&str] = &["5.10", "6.1", "6.12", "6.18", kernel::NEWEST];
 /// How many VMs run at the same time: a test keeps hardly more than one processor busy.
 pub const DEFAULT_JOBS: usize = 2;
-/// How often a kernel that dies before its first process is booted: emulators have faults of their own.
-const BOOTS: u32 = 3;
 /// Seconds for one VM.
 const TIMEOUT: u64 = 900;
 /// Our programs.
@@ -90,12 +88,13 @@ const KERNEL_TESTS: &[&str] = &[
     "drops_taps::messages_by_fentry_and_by_kprobe",
     "drops_taps::xdp_drops_are_shown_or_known_to_be_missing",
     "drops_no_cilium::",
+    "flows::packets_that_pass_and_verdicts_are_told",
+    "flows::without_messages_it_says_so_and_shows_drops",
     "doctor::a_missing_program_is_found_on_its_device",
     "doctor::missing_programs_are_found_with_tcx_too",
     "doctor::netkit_programs_are_found_from_the_hosts_side",
     "doctor::a_pin_that_is_not_the_map_in_use_is_named",
     "doctor::no_cilium_is_no_failure",
-    "doctor::without_rights_it_says_what_it_can",
     "drops_accounting::a_flood_is_accounted_for_to_the_packet",
     "coexistence::a_killed_tracer_leaves_nothing_behind",
 ];
@@ -189,23 +188,9 @@ struct Boot<'a> {
 }
 
 impl Boot<'_> {
-    /// Runs a script of busybox's shell; returns its exit code. A kernel that does not come up is booted again: none
-    /// of our programs has run by then. Said each time, since a kernel that often fails to boot is worth knowing.
-    fn script(&self, script: String, mut on_line: impl FnMut(&str)) -> Result<u8> {
-        let job = Job::Script(script);
-        let mut boots = 1;
-        loop {
-            match self.boot(&job, |vm| vm.run(&mut on_line))? {
-                Ended::Job(code) => return Ok(code),
-                Ended::BeforeJob(why) if boots == BOOTS => {
-                    return Err(why.context(format!("did not come up in {BOOTS} boots")));
-                }
-                Ended::BeforeJob(why) => {
-                    say::step(format!("vm: {} did not come up: {why:#}", self.kernel.release));
-                }
-            }
-            boots += 1;
-        }
+    /// Runs a script of busybox's shell; returns its exit code.
+    fn script(&self, script: String, on_line: impl FnMut(&str)) -> Result<u8> {
+        self.boot(&Job::Script(script), |vm| vm.run(on_line))
     }
 
     fn shell(&self) -> Result<u8> {
@@ -213,7 +198,7 @@ impl Boot<'_> {
         self.boot(&Job::Shell, |vm| vm.shell().map(|()| 0))
     }
 
-    fn boot<T>(&self, job: &Job, work: impl FnOnce(&Vm<'_>) -> Result<T>) -> Result<T> {
+    fn boot(&self, job: &Job, work: impl FnOnce(&Vm<'_>) -> Result<u8>) -> Result<u8> {
         let release = &self.kernel.release;
         let archive = initramfs::build(&self.kernel.modules, self.payload, job)?;
         let initramfs = nameless_file(self.logs, &archive)?;
