@@ -1,5 +1,5 @@
-//! Nothing but tests, in a package of their own: the types of the Kubernetes API take long to build, and nobody
-//! else needs them.
+//! Nothing but tests, in a package of their own: the types of the Kubernetes API and of Cilium's resources take long
+//! to build, and nobody else needs them.
 
 #[cfg(test)]
 mod chart;
@@ -7,3 +7,5 @@ mod chart;
 mod manifests;
 #[cfg(test)]
 mod strict;
+#[cfg(test)]
+mod suggestions;

@@ -1,6 +1,7 @@
 #!/bin/busybox sh
 # First process of a test VM: mounts what a node has, loads the modules, runs /job and says how it ended.
-# ttyS0 is the kernel's console (kept as a log), ttyS1 carries the job's output and the last line with its exit code.
+# ttyS0 is the kernel's console (kept as a log), ttyS1 carries a line that says the VM is up, the job's output, and the
+# last line with its exit code.
 
 /bin/busybox --install -s
 export PATH=/opt/tracer:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=${TERM:-linux} RUST_BACKTRACE=1
@@ -24,6 +25,7 @@ for module in $(cat /modules/order); do
 done
 
 stty -F /dev/ttyS1 raw -echo
+echo '@vm up' >/dev/ttyS1
 if [ -e /shell ]; then
     stty -F /dev/ttyS1 sane
     setsid sh -c 'exec sh -l </dev/ttyS1 >/dev/ttyS1 2>&1'

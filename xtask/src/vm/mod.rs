@@ -20,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use self::initramfs::{Job, PROGRAMS, Payload};
 use self::kernel::Kernel;
 use self::matrix::{Matrix, Verdict};
-use self::qemu::Vm;
+use self::qemu::{Ended, Vm};
 use crate::setup::{self, Purpose};
 use crate::workspace::{Output, Profile};
 use crate::{build, process, say};
@@ -29,6 +29,8 @@ use crate::{build, process, say};
 pub const KERNELS: &[&str] = &["5.10", "6.1", "6.12", "6.18", kernel::NEWEST];
 /// How many VMs run at the same time: a test keeps hardly more than one processor busy.
 pub const DEFAULT_JOBS: usize = 2;
+/// How often a kernel that dies before its first process is booted: emulators have faults of their own.
+const BOOTS: u32 = 3;
 /// Seconds for one VM.
 const TIMEOUT: u64 = 900;
 /// Our programs.
@@ -95,6 +97,7 @@ const KERNEL_TESTS: &[&str] = &[
     "doctor::netkit_programs_are_found_from_the_hosts_side",
     "doctor::a_pin_that_is_not_the_map_in_use_is_named",
     "doctor::no_cilium_is_no_failure",
+    "doctor::without_rights_it_says_what_it_can",
     "drops_accounting::a_flood_is_accounted_for_to_the_packet",
     "coexistence::a_killed_tracer_leaves_nothing_behind",
 ];
@@ -188,9 +191,23 @@ struct Boot<'a> {
 }
 
 impl Boot<'_> {
-    /// Runs a script of busybox's shell; returns its exit code.
-    fn script(&self, script: String, on_line: impl FnMut(&str)) -> Result<u8> {
-        self.boot(&Job::Script(script), |vm| vm.run(on_line))
+    /// Runs a script of busybox's shell; returns its exit code. A kernel that does not come up is booted again: none
+    /// of our programs has run by then. Said each time, since a kernel that often fails to boot is worth knowing.
+    fn script(&self, script: String, mut on_line: impl FnMut(&str)) -> Result<u8> {
+        let job = Job::Script(script);
+        let mut boots = 1;
+        loop {
+            match self.boot(&job, |vm| vm.run(&mut on_line))? {
+                Ended::Job(code) => return Ok(code),
+                Ended::BeforeJob(why) if boots == BOOTS => {
+                    return Err(why.context(format!("did not come up in {BOOTS} boots")));
+                }
+                Ended::BeforeJob(why) => {
+                    say::step(format!("vm: {} did not come up: {why:#}", self.kernel.release));
+                }
+            }
+            boots += 1;
+        }
     }
 
     fn shell(&self) -> Result<u8> {
@@ -198,7 +215,7 @@ impl Boot<'_> {
         self.boot(&Job::Shell, |vm| vm.shell().map(|()| 0))
     }
 
-    fn boot(&self, job: &Job, work: impl FnOnce(&Vm<'_>) -> Result<u8>) -> Result<u8> {
+    fn boot<T>(&self, job: &Job, work: impl FnOnce(&Vm<'_>) -> Result<T>) -> Result<T> {
         let release = &self.kernel.release;
         let archive = initramfs::build(&self.kernel.modules, self.payload, job)?;
         let initramfs = nameless_file(self.logs, &archive)?;

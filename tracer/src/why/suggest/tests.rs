@@ -1,4 +1,4 @@
-//! The texts are written by hand after the CRD's structure and the examples of Cilium's documentation.
+//! The documents beside this file are written by hand; `tests/deploy` holds them against the CRD's types.
 
 use std::sync::Arc;
 
@@ -90,27 +90,8 @@ fn suggest(direction: Direction, own: &Party, peer: &Party, packet: Packet) -> S
 fn a_pod_of_the_same_namespace_is_named_by_its_own_labels() {
     let own = pod("default", "server-0", 2, &["k8s:app=server"]);
     let peer = pod("default", "client-0", 3, &["k8s:app=client", "k8s:tier=frontend"]);
-    let expected = "\
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata:
-  name: allow-client-to-server-tcp-9090
-  namespace: default
-spec:
-  endpointSelector:
-    matchLabels:
-      app: server
-  ingress:
-  - fromEndpoints:
-    - matchLabels:
-        app: client
-        tier: frontend
-    toPorts:
-    - ports:
-      - port: \"9090\"
-        protocol: TCP
-";
-    assert_eq!(suggest(Direction::Ingress, &own, &peer, TCP_9090).yaml, expected);
+    let yaml = suggest(Direction::Ingress, &own, &peer, TCP_9090).yaml;
+    assert_eq!(yaml, include_str!("same_namespace.yaml"));
 }
 
 #[test]
@@ -118,17 +99,7 @@ fn a_pod_of_another_namespace_is_named_with_it() {
     let own = pod("default", "client-0", 3, &["k8s:app=client"]);
     let peer = pod("kube-system", "dns-0", 4, &["k8s:k8s-app=kube-dns"]);
     let yaml = suggest(Direction::Egress, &own, &peer, Packet { protocol: 17, port: Some(53) }).yaml;
-    let rule = "  egress:
-  - toEndpoints:
-    - matchLabels:
-        k8s-app: kube-dns
-        k8s:io.kubernetes.pod.namespace: kube-system
-    toPorts:
-    - ports:
-      - port: \"53\"
-        protocol: UDP
-";
-    assert!(yaml.ends_with(rule), "{yaml}");
+    assert_eq!(yaml, include_str!("other_namespace.yaml"));
 }
 
 #[test]
@@ -136,16 +107,25 @@ fn the_world_is_an_address_and_other_reserved_ones_are_entities() {
     let own = pod("default", "client-0", 3, &["k8s:app=client"]);
     let rule = |peer: &Party, packet| suggest(Direction::Egress, &own, peer, packet).yaml;
     let world = rule(&outside("198.51.100.7", 9, &["reserved:world-ipv4"]), TCP_9090);
-    assert!(world.contains("  - toCIDR:\n    - \"198.51.100.7/32\"\n"), "{world}");
+    assert_eq!(world, include_str!("address.yaml"));
     let nowhere = rule(&Party { address: None, ..outside("", 2, &["reserved:world"]) }, TCP_9090);
-    assert!(nowhere.contains("  - toEntities:\n    - world\n"), "{nowhere}");
+    assert_eq!(nowhere, include_str!("world.yaml"));
     let api =
         rule(&outside("192.0.2.100", 7, &["reserved:kube-apiserver", "reserved:remote-node"]), TCP_9090);
-    assert!(api.contains("  - toEntities:\n    - kube-apiserver\n"), "{api}");
+    assert_eq!(api, include_str!("apiserver.yaml"));
     let prefix = rule(&outside("2001:db8:1::5", 16_777_217, &["cidr:2001-db8-1--0/64"]), TCP_9090);
-    assert!(prefix.contains("  - toCIDR:\n    - \"2001:db8:1::5/128\"\n"), "{prefix}");
+    assert_eq!(prefix, include_str!("address6.yaml"));
     let name = rule(&outside("198.51.100.80", 16_777_219, &["fqdn:*.example.test"]), TCP_9090);
-    assert!(name.contains("  - toFQDNs:\n    - matchPattern: \"*.example.test\"\n"), "{name}");
+    assert_eq!(name, include_str!("fqdn.yaml"));
+}
+
+#[test]
+fn the_hosts_own_policy_selects_nodes() {
+    let own = Party { place: Place::Host, ..outside("192.0.2.1", 1, &["reserved:host"]) };
+    let peer = pod("default", "client-0", 3, &["k8s:app=client"]);
+    let suggestion = suggest(Direction::Ingress, &own, &peer, TCP_9090);
+    assert_eq!(suggestion.yaml, include_str!("host.yaml"));
+    assert!(suggestion.notes[0].contains("selects every node"), "{:?}", suggestion.notes);
 }
 
 #[test]
@@ -154,7 +134,7 @@ fn icmp_has_a_section_of_its_own() {
     let peer = pod("default", "client-0", 3, &["k8s:app=client"]);
     let echo = Packet { protocol: 58, port: Some(128) };
     let yaml = suggest(Direction::Ingress, &own, &peer, echo).yaml;
-    assert!(yaml.ends_with("    icmps:\n    - fields:\n      - type: 128\n        family: IPv6\n"), "{yaml}");
+    assert_eq!(yaml, include_str!("icmp6.yaml"));
 }
 
 #[test]
