@@ -22,4 +22,5 @@ pub mod record;
 pub mod schema;
 pub mod serve;
 pub mod snapshot;
+pub mod top;
 pub mod why;

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Plan::Replay(plan) => pipeline::replay::run(global, *plan),
         Plan::Snapshot(plan) => pipeline::snapshot::run(global, &plan),
         Plan::Why(plan) => pipeline::why::run(global, &plan),
+        Plan::Top(plan) => pipeline::top::run(global, *plan),
         Plan::Serve(plan) => pipeline::serve::run(global, *plan),
         Plan::Capacity(plan) => pipeline::maps::capacity::run(global, &plan),
         Plan::Document(document) => pipeline::documents::run(&document),
@@ -65,7 +66,7 @@ fn log_to_stderr(debug: bool, quiet: bool, choice: ColorChoice) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| pipeline::console::Console)
         .with_ansi(color::decide(choice, &ColorEnv::from_process(), std::io::stderr().is_terminal()))
         .with_target(debug)
         .without_time()

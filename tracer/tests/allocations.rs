@@ -22,6 +22,7 @@ use tracer::model::time::{BootTime, WallTime};
 use tracer::output::options::{Format, OutputOptions};
 use tracer::output::{Node, Printer};
 use tracer::pipeline::why::stream::Explainer;
+use tracer::top::board::Board;
 use tracer_common::id::{EndpointId, Identity, IfIndex};
 
 #[global_allocator]
@@ -124,6 +125,28 @@ fn whole_events_allocate_nothing() {
 fn an_event_allocates_nothing() {
     whole_events_allocate_nothing();
     filtering_explaining_and_printing_allocate_nothing_per_event();
+    counting_for_top_allocates_nothing();
+}
+
+/// All groupings, with the events that are kept.
+fn counting_for_top_allocates_nothing() {
+    let mut flows = [drop_of("10.0.0.1", "10.0.0.2"), drop_of("fd00::1", "fd00::2")];
+    let view = NodeView::new(NodeSource::default(), Instant::now());
+    let mut explainer = Explainer::default();
+    let mut board = Board::new(&Node::new("east", "node-a", ReleaseRange::ANY), BootTime(0));
+    let mut feed = |events: usize| {
+        for at in 0..events {
+            let flow = &mut flows[at % 2];
+            flow.boot_time.0 += 10_000_000;
+            let why = explainer.explain(flow, &view);
+            board.add(flow, why.as_ref());
+        }
+    };
+    feed(1000);
+    let region = Region::new(ALLOCATOR);
+    feed(EVENTS);
+    let allocations = region.change().allocations;
+    assert!(allocations <= ALLOWED, "{allocations} allocations for {EVENTS} events");
 }
 
 fn filtering_explaining_and_printing_allocate_nothing_per_event() {

@@ -34,6 +34,8 @@ mod schema;
 mod serve;
 mod snapshot;
 mod support;
+mod terminal;
+mod top;
 mod why;
 mod why_real;
 
@@ -71,6 +73,7 @@ pub const ALL: &[&[Test]] = &[
     drops_accounting::TESTS,
     drops_aggregate::TESTS,
     flows::TESTS,
+    top::TESTS,
     coexistence::TESTS,
     serve::TESTS,
     footprint::TESTS,

@@ -158,6 +158,7 @@ pub struct Launch {
     verb: Option<&'static str>,
     arguments: Vec<OsString>,
     wrapper: Vec<OsString>,
+    stdin: Option<Stdio>,
     stdout: Option<Stdio>,
 }
 
@@ -176,6 +177,12 @@ impl Launch {
     /// A command that gets tracer as its last arguments.
     pub fn wrapped(mut self, wrapper: Vec<OsString>) -> Self {
         self.wrapper = wrapper;
+        self
+    }
+
+    /// What it reads instead of nothing.
+    pub fn stdin(mut self, stdin: Stdio) -> Self {
+        self.stdin = Some(stdin);
         self
     }
 
@@ -198,7 +205,7 @@ impl Launch {
         ]);
         words.extend(self.arguments);
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).stdin(Stdio::null());
+        command.args(&words[1..]).stdin(self.stdin.unwrap_or_else(Stdio::null)).env("TERM", "xterm");
         command.stdout(self.stdout.map_or_else(|| create("stdout").map(Stdio::from), Ok)?);
         command.stderr(create("stderr")?);
         let child = into_space(&mut command, space)?.spawn().context("cannot start tracer")?;

@@ -261,6 +261,13 @@ pub(super) fn watch_plan(matches: &ArgMatches) -> DropsPlan {
     }
 }
 
+/// The plan of [`watch_args`] with filters.
+pub(super) fn filtered_watch_plan(matches: &ArgMatches) -> Result<DropsPlan, UsageError> {
+    let filter = filters::filter_set(matches, Events::Drops)?;
+    let notes = notes(&filter, Events::Drops);
+    Ok(DropsPlan { filter, notes, ..watch_plan(matches) })
+}
+
 /// `drops` always follows; scripts made for Hubble say so.
 fn follow() -> Arg {
     Arg::new("follow").short('f').long("follow").action(ArgAction::SetTrue).hide(true)

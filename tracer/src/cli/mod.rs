@@ -35,6 +35,7 @@ mod rows;
 pub mod serve;
 pub mod size;
 pub mod snapshot;
+pub mod top;
 pub mod why;
 
 use std::ffi::OsString;
@@ -60,6 +61,7 @@ use policy::PolicyPlan;
 use replay::ReplayPlan;
 use serve::ServePlan;
 use snapshot::SnapshotPlan;
+use top::TopPlan;
 
 use crate::output::listing::ListingOptions;
 use lb::LbPlan;
@@ -96,6 +98,7 @@ pub enum Plan {
     Document(Box<Document>),
     Why(Box<WhyPlan>),
     Serve(Box<ServePlan>),
+    Top(Box<TopPlan>),
 }
 
 /// A command: its name, its arguments, and how to read them.
@@ -108,6 +111,7 @@ struct Entry {
 const COMMANDS: &[Entry] = &[
     Entry { command: drops::command, plan: drops::plan },
     Entry { command: flows::command, plan: flows::plan },
+    Entry { command: top::command, plan: top::plan },
     Entry { command: why::command, plan: why::plan },
     Entry { command: doctor::command, plan: doctor::plan },
     Entry { command: explain::command, plan: explain::plan },

@@ -3,6 +3,7 @@
 
 pub mod endpoint;
 pub mod flow;
+pub mod gauges;
 pub mod names;
 pub mod notice;
 pub mod packet;

@@ -64,7 +64,8 @@ pub fn span(out: &mut Vec<u8>, seconds: u64) {
     }
 }
 
-fn rate(out: &mut Vec<u8>, per_second: f64) {
+/// A figure per second.
+pub fn one_digit(out: &mut Vec<u8>, per_second: f64) {
     // A tenth of an entry is precise enough; whole numbers stay whole.
     let tenths = (per_second * 10.0).round() as i64;
     if tenths < 0 {
@@ -80,7 +81,7 @@ impl Row for Filling<'_> {
     fn text(&self, column: usize, out: &mut Vec<u8>) {
         match column {
             0..=3 => self.usage.text(column, out),
-            4 => self.growth_per_second.iter().for_each(|growth| rate(out, *growth)),
+            4 => self.growth_per_second.iter().for_each(|growth| one_digit(out, *growth)),
             5 => self.outlook(out),
             6 => self.expired.iter().for_each(|expired| value::number(out, *expired)),
             7 => value::foreign(out, self.owner),
@@ -91,7 +92,7 @@ impl Row for Filling<'_> {
     fn json(&self, members: &mut Object<'_>) {
         self.usage.json(members);
         match self.growth_per_second {
-            Some(growth) => rate(members.key("growth_per_second"), growth),
+            Some(growth) => one_digit(members.key("growth_per_second"), growth),
             None => members.null("growth_per_second"),
         }
         match self.seconds_to_full() {

@@ -12,8 +12,8 @@ pub const COLUMNS: &[Column] = &[
     Column::text("meaning"),
 ];
 
-/// Lines of a page are not longer than this.
-const WIDTH: usize = 100;
+/// Lines of a page are not longer than this where nothing else limits them.
+pub const WIDTH: usize = 100;
 /// What stands for a text that was not written yet.
 const NO_TEXT: &str = "No text for this one yet.";
 
@@ -80,28 +80,28 @@ fn actions(entry: &Entry) -> Vec<String> {
     }
 }
 
-/// One page for people.
-pub fn page(out: &mut Vec<u8>, entry: &Entry) {
-    heading(out, entry);
-    paragraph(out, &meaning(entry));
+/// One page for people, in lines of at most `width` characters.
+pub fn page(out: &mut Vec<u8>, entry: &Entry, width: usize) {
+    heading(out, entry, width);
+    paragraph(out, &meaning(entry), width);
     section(out, "Usual causes");
-    entry.text.map_or(&[][..], |text| text.causes).iter().for_each(|cause| item(out, cause));
+    entry.text.map_or(&[][..], |text| text.causes).iter().for_each(|cause| item(out, cause, width));
     if entry.text.is_none() {
-        item(out, "Not known here.");
+        item(out, "Not known here.", width);
     }
     section(out, "Confirm");
     for (command, shows) in entry.confirm() {
         value::word(out, "  $ ");
         value::foreign(out, &command);
         out.push(b'\n');
-        wrap(out, shows, "      ", "      ");
+        wrap(out, shows, ["      ", "      "], width);
     }
     section(out, "What to do");
-    actions(entry).iter().for_each(|action| item(out, action));
-    ext_errors(out, entry);
+    actions(entry).iter().for_each(|action| item(out, action, width));
+    ext_errors(out, entry, width);
 }
 
-fn heading(out: &mut Vec<u8>, entry: &Entry) {
+fn heading(out: &mut Vec<u8>, entry: &Entry, width: usize) {
     value::foreign(out, &entry.name);
     let kind = match entry.group {
         Group::Cilium => "drop reason of Cilium",
@@ -122,19 +122,19 @@ fn heading(out: &mut Vec<u8>, entry: &Entry) {
     value::foreign(out, &entry.theme);
     out.push(b'\n');
     if !entry.aliases.is_empty() {
-        wrap(out, &format!("also: {}", entry.aliases.join(", ")), "  ", "        ");
+        wrap(out, &format!("also: {}", entry.aliases.join(", ")), ["  ", "        "], width);
     }
     out.push(b'\n');
 }
 
-fn ext_errors(out: &mut Vec<u8>, entry: &Entry) {
+fn ext_errors(out: &mut Vec<u8>, entry: &Entry, width: usize) {
     let errors = entry.ext_errors();
     if errors.is_empty() {
         return;
     }
     section(out, "ext_error");
     for error in errors {
-        wrap(out, &format!("{} {}: {}", error.value, error.name, error.meaning), "  ", "      ");
+        wrap(out, &format!("{} {}: {}", error.value, error.name, error.meaning), ["  ", "      "], width);
     }
 }
 
@@ -144,20 +144,20 @@ fn section(out: &mut Vec<u8>, name: &str) {
     out.push(b'\n');
 }
 
-fn paragraph(out: &mut Vec<u8>, text: &str) {
-    wrap(out, text, "  ", "  ");
+fn paragraph(out: &mut Vec<u8>, text: &str, width: usize) {
+    wrap(out, text, ["  ", "  "], width);
 }
 
-fn item(out: &mut Vec<u8>, text: &str) {
-    wrap(out, text, "  - ", "    ");
+fn item(out: &mut Vec<u8>, text: &str, width: usize) {
+    wrap(out, text, ["  - ", "    "], width);
 }
 
-/// Appends `text` in lines of at most [`WIDTH`], the first one led by `first`, the others by `next`.
-fn wrap(out: &mut Vec<u8>, text: &str, first: &str, next: &str) {
+/// Appends `text` in lines of at most `width`, the first one led by `first`, the others by `next`.
+fn wrap(out: &mut Vec<u8>, text: &str, [first, next]: [&str; 2], width: usize) {
     let mut used = 0;
     for word in text.split(' ') {
         let length = word.chars().count();
-        if used == 0 || used + 1 + length > WIDTH {
+        if used == 0 || used + 1 + length > width {
             let lead = if used == 0 { first } else { next };
             if used > 0 {
                 out.push(b'\n');
@@ -180,7 +180,7 @@ mod tests {
 
     fn wrapped(text: &str) -> String {
         let mut out = Vec::new();
-        wrap(&mut out, text, "  - ", "    ");
+        wrap(&mut out, text, ["  - ", "    "], WIDTH);
         String::from_utf8(out).unwrap()
     }
 
@@ -213,7 +213,7 @@ mod tests {
             text: None,
         };
         let mut out = Vec::new();
-        page(&mut out, &entry);
+        page(&mut out, &entry, WIDTH);
         assert!(!out.contains(&0x1b), "{}", String::from_utf8_lossy(&out));
         assert!(String::from_utf8_lossy(&out).contains(NO_TEXT));
     }

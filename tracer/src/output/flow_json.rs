@@ -311,7 +311,7 @@ fn write_endpoint(object: &mut Object<'_>, peer: &Peer) {
 }
 
 impl Object<'_> {
-    pub(super) fn time(&mut self, key: &str, clock: &mut Clock, time: WallTime) {
+    pub fn time(&mut self, key: &str, clock: &mut Clock, time: WallTime) {
         quoted(self.key(key), |out| clock.write(out, time));
     }
 }

@@ -1,10 +1,11 @@
 //! Events counted by what they have in common (`--aggregate-by`) instead of shown one by one: one line a group, at an
-//! interval and at the end. Memory is bounded: drops of groups beyond the limit are counted together.
+//! interval and at the end.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::escape;
+use super::grouped::{Count, Grouped};
 use super::json::{Object, decimal, hexadecimal};
 use super::packet::write_ip;
 use super::printer::Node;
@@ -16,8 +17,6 @@ use crate::model::endpoint::Peer;
 use crate::model::flow::{Direction, Flow};
 use crate::model::time::WallTime;
 
-/// Groups that are told apart; a flood with random ports must not fill the memory.
-const MAX_GROUPS: usize = 4096;
 /// Stands between two values; no UTF-8 text has it.
 const SEPARATOR: u8 = 0xff;
 
@@ -91,7 +90,7 @@ impl GroupKey {
     }
 
     /// Appends the values, each with a [`SEPARATOR`] behind it; an empty value: not known.
-    fn values(self, out: &mut Vec<u8>, flow: &Flow, node: &Node) {
+    pub(super) fn values(self, out: &mut Vec<u8>, flow: &Flow, node: &Node) {
         let ip = flow.packet.ip.as_ref();
         let ends = [(&flow.src, ip.map(|ip| ip.source)), (&flow.dst, ip.map(|ip| ip.destination))];
         let mut value = |write: &dyn Fn(&mut Vec<u8>)| {
@@ -180,85 +179,37 @@ fn place(out: &mut Vec<u8>, flow: &Flow) {
     }
 }
 
-/// How many, and when.
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    total: u64,
-    /// Since the last report.
-    recent: u64,
-    first: WallTime,
-    last: WallTime,
-}
-
-impl Count {
-    fn add(&mut self, time: WallTime) {
-        if self.total == 0 {
-            self.first = time;
-        }
-        self.first = self.first.min(time);
-        self.last = self.last.max(time);
-        self.total += 1;
-        self.recent += 1;
-    }
-}
-
 /// The groups of a run.
 #[derive(Debug)]
 pub(super) struct Groups {
-    keys: Vec<GroupKey>,
-    /// By values. The keys come from packets, so the hash is the one that withstands chosen keys.
-    counts: HashMap<Box<[u8]>, Count>,
-    /// Drops of groups that were too many.
-    other: Count,
-    scratch: Vec<u8>,
+    counts: Grouped<Count>,
     /// What is counted, in the plural.
     noun: &'static str,
 }
 
 impl Groups {
     pub fn new(keys: &[GroupKey], flows: bool) -> Self {
-        Self {
-            keys: keys.to_vec(),
-            counts: HashMap::new(),
-            other: Count::default(),
-            scratch: Vec::new(),
-            noun: if flows { "flows" } else { "drops" },
-        }
+        Self { counts: Grouped::new(keys), noun: if flows { "flows" } else { "drops" } }
     }
 
-    /// Allocates for the first drop of a group, not for the following ones.
     pub fn add(&mut self, flow: &Flow, node: &Node) {
-        self.scratch.clear();
-        for key in &self.keys {
-            key.values(&mut self.scratch, flow, node);
-        }
-        if let Some(count) = self.counts.get_mut(&*self.scratch) {
-            return count.add(flow.time);
-        }
-        if self.counts.len() >= MAX_GROUPS {
-            return self.other.add(flow.time);
-        }
-        self.counts.entry(self.scratch.as_slice().into()).or_default().add(flow.time);
+        self.counts.add(flow, node, |count| count.add(flow.time));
     }
 
     /// Appends a line for each group that has grown since the last report, or for all of them; the largest first.
     pub fn report(&mut self, form: &mut Form<'_>) {
         let last = form.last;
         let size = |count: &Count| if last { count.total } else { count.recent };
-        let mut rows: Vec<(&[u8], &Count)> = self
-            .counts
-            .iter()
-            .map(|(values, count)| (&**values, count))
-            .filter(|(_, c)| size(c) > 0)
-            .collect();
+        let mut rows: Vec<(&[u8], &Count)> =
+            self.counts.iter().filter(|(_, count)| size(count) > 0).collect();
         rows.sort_unstable_by_key(|(values, count)| (std::cmp::Reverse(size(count)), *values));
         for (values, count) in rows {
-            form.line(Some((&self.keys, values)), count, self.noun);
+            form.line(Some((self.counts.keys(), values)), count, self.noun);
         }
-        if size(&self.other) > 0 {
-            form.line(None, &self.other, self.noun);
+        if size(self.counts.other()) > 0 {
+            form.line(None, self.counts.other(), self.noun);
         }
-        self.counts.values_mut().chain([&mut self.other]).for_each(|count| count.recent = 0);
+        self.counts.each(|count| count.recent = 0);
     }
 }
 
@@ -277,8 +228,7 @@ pub(super) struct Form<'a> {
 type Group<'a> = Option<(&'a [GroupKey], &'a [u8])>;
 
 impl Form<'_> {
-    fn line(&mut self, group: Option<(&Vec<GroupKey>, &[u8])>, count: &Count, noun: &str) {
-        let group = group.map(|(keys, values)| (keys.as_slice(), values));
+    fn line(&mut self, group: Group<'_>, count: &Count, noun: &str) {
         if self.json { self.json_line(group, count) } else { self.text_line(group, count, noun) }
     }
 
@@ -328,11 +278,16 @@ impl Form<'_> {
 }
 
 /// Calls `each` with the name and the text of each value.
-fn members(keys: &[GroupKey], values: &[u8], mut each: impl FnMut(&str, &str)) {
+pub fn members(keys: &[GroupKey], values: &[u8], mut each: impl FnMut(&str, &str)) {
     let names = keys.iter().flat_map(|key| key.members());
-    for (name, value) in names.zip(values.split(|byte| *byte == SEPARATOR)) {
-        each(name, &String::from_utf8_lossy(value));
+    for (name, value) in names.zip(texts(values)) {
+        each(name, &value);
     }
+}
+
+/// The values of a group as [`Grouped`] has them.
+pub fn texts(values: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
+    values.split(|byte| *byte == SEPARATOR).map(String::from_utf8_lossy)
 }
 
 fn text_member(out: &mut Vec<u8>, name: &str, value: &str) {
@@ -347,6 +302,7 @@ fn text_member(out: &mut Vec<u8>, name: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::grouped::MAX_GROUPS;
     use super::*;
     use crate::cilium::release::ReleaseRange;
     use crate::model::reason::DropReason;

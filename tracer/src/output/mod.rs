@@ -17,6 +17,7 @@ pub mod explain;
 mod flow_json;
 pub mod flow_proto;
 mod fragments;
+pub mod grouped;
 pub mod groups;
 mod json;
 pub mod lb;
@@ -39,6 +40,7 @@ mod uuid;
 pub mod why;
 
 pub use printer::{Node, Printer, is_closed_pipe};
+pub use tracer_json::SCHEMA_VERSION;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

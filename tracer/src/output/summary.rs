@@ -214,7 +214,8 @@ impl Summary {
         sink.write_all(&out)
     }
 
-    fn json(&self, object: &mut Object<'_>) {
+    /// The members of the object.
+    pub fn json(&self, object: &mut Object<'_>) {
         object.always_number("schema_version", SCHEMA_VERSION);
         object.always_number64("duration_ns", u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX));
         object.objects("taps", &self.taps, json_tap);
@@ -239,7 +240,7 @@ impl Summary {
 }
 
 /// Counters of a tap with their names, in the order in which they are printed.
-fn tap_counters(counters: &TapCounters) -> [(&'static str, u64); 12] {
+pub fn tap_counters(counters: &TapCounters) -> [(&'static str, u64); 12] {
     [
         ("seen", counters.seen),
         ("foreign", counters.foreign),
@@ -256,7 +257,7 @@ fn tap_counters(counters: &TapCounters) -> [(&'static str, u64); 12] {
     ]
 }
 
-fn event_counters(events: &EventCounters) -> [(&'static str, u64); 9] {
+pub fn event_counters(events: &EventCounters) -> [(&'static str, u64); 9] {
     [
         ("received", events.received),
         ("malformed", events.malformed),
@@ -284,7 +285,7 @@ const fn notice_counters(notices: &NoticeCounters) -> [(&'static str, u64); 8] {
 }
 
 /// Counters of Cilium's drops over all reasons.
-fn comparison_counters(compared: &Reconciliation) -> [(&'static str, u64); 8] {
+pub fn comparison_counters(compared: &Reconciliation) -> [(&'static str, u64); 8] {
     [
         ("counted", compared.counted()),
         ("shown", compared.total(|row| row.shown)),

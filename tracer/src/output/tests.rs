@@ -75,7 +75,7 @@ fn tcp(source_port: u16, destination_port: u16) -> Transport {
 }
 
 /// The example of Hubble's compact line: 2026-01-06 18:26:04.783 UTC.
-pub(super) fn denied() -> Flow {
+pub(crate) fn denied() -> Flow {
     Flow {
         time: WallTime(1_767_723_964_783_000_000),
         boot_time: BootTime(99),
@@ -107,7 +107,7 @@ pub(super) fn denied() -> Flow {
 }
 
 /// A kernel drop: UDP from an IPv6 address to a name that was looked up.
-pub(super) fn closed_port() -> Flow {
+pub(crate) fn closed_port() -> Flow {
     let udp = Transport::Udp { source_port: 40000, destination_port: 53 };
     Flow {
         source: Source::Kernel,

@@ -132,12 +132,12 @@ impl<W: Write> Stage<W> {
     }
 
     fn show(&mut self, flow: &Flow, concerns: bool) -> std::io::Result<()> {
+        let why = self.explainer.as_mut().and_then(|explainer| explainer.explain(flow, &self.view));
         if self.selection.print {
-            let why = self.explainer.as_mut().and_then(|explainer| explainer.explain(flow, &self.view));
             self.printer.explained(flow, why.as_deref())?;
         }
         let concerns = concerns || !self.view.has_cilium();
-        self.sinks.each(|sink| sink.flow(flow, concerns))
+        self.sinks.each(|sink| sink.flow(flow, concerns, why.as_ref()))
     }
 
     fn fate(&self, named: &Named) -> Fate {

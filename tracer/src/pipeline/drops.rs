@@ -96,6 +96,10 @@ impl Attached {
         let cluster = self.view.config().and_then(|config| config.cluster_name.clone()).unwrap_or_default();
         Node::new(&cluster, &node_name(), self.view.releases().releases())
     }
+
+    pub fn taps(&self) -> Vec<TapLine> {
+        tap_lines(&self.probe)
+    }
 }
 
 /// Finds the node, attaches, and says so.
@@ -233,14 +237,18 @@ fn message_types(plan: &DropsPlan) -> u32 {
     wanted.fold(bit(message_type::DROP), |types, kind| types | bit(kind))
 }
 
-fn banner(probe: &Probe, plan: &DropsPlan, pushed: &Pushed, view: &NodeView) -> Banner {
-    let taps = Tap::ALL.map(|tap| TapLine {
+fn tap_lines(probe: &Probe) -> Vec<TapLine> {
+    let line = |tap: Tap| TapLine {
         name: tap.name(),
         state: match probe.taps.state(tap) {
             TapState::On(hook) => TapStatus::On(hook.to_string()),
             TapState::Off(why) => TapStatus::Off(why.clone()),
         },
-    });
+    };
+    Tap::ALL.map(line).to_vec()
+}
+
+fn banner(probe: &Probe, plan: &DropsPlan, pushed: &Pushed, view: &NodeView) -> Banner {
     let mut notes = plan.notes.clone();
     if !view.has_cilium() {
         notes
@@ -251,7 +259,7 @@ fn banner(probe: &Probe, plan: &DropsPlan, pushed: &Pushed, view: &NodeView) -> 
     if plan.flows && !probe.taps.is_on(Tap::Message) {
         notes.push(NO_FLOWS.to_owned());
     }
-    Banner { taps: taps.to_vec(), kernel_filters: pushed.to_string(), notes }
+    Banner { taps: tap_lines(probe), kernel_filters: pushed.to_string(), notes }
 }
 
 /// Puts the chain together and opens the books.

@@ -10,7 +10,7 @@ use crate::explain::{Book, Entry, Group, KernelReason};
 use crate::kernel::btf::{Btf, BtfError};
 use crate::kernel::drop_reason::DropReasons;
 use crate::output::escape;
-use crate::output::explain::{COLUMNS, page};
+use crate::output::explain::{COLUMNS, WIDTH, page};
 use crate::output::is_closed_pipe;
 use crate::output::listing::{ListFormat, Listing};
 
@@ -38,7 +38,7 @@ pub fn run(_global: &Global, plan: &ExplainPlan) -> Result<Exit, RunError> {
 }
 
 /// What the running kernel calls its reasons. Nothing before 5.17.
-fn running_kernel() -> Result<Vec<KernelReason>, BtfError> {
+pub(super) fn running_kernel() -> Result<Vec<KernelReason>, BtfError> {
     let btf = Btf::vmlinux()?;
     let mut reasons = DropReasons::read(&btf)?;
     let subsystems = reasons.read_subsystems(&btf);
@@ -70,7 +70,7 @@ fn pages(entries: &[&Entry]) -> io::Result<()> {
         if index > 0 {
             out.extend_from_slice(b"\n\n");
         }
-        page(&mut out, entry);
+        page(&mut out, entry, WIDTH);
     }
     let mut stdout = io::stdout().lock();
     match stdout.write_all(&out).and_then(|()| stdout.flush()) {

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod chain;
+pub mod console;
 pub mod diff;
 pub mod doctor;
 pub mod documents;
@@ -20,6 +21,7 @@ mod sinks;
 pub mod snapshot;
 mod stop;
 mod tally;
+pub mod top;
 pub mod why;
 
 pub use error::RunError;

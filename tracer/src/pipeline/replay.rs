@@ -244,7 +244,7 @@ impl Player {
                 if self.plan.print {
                     out.printer.flow(flow)?;
                 }
-                out.sinks.each(|sink| sink.flow(flow, *concerns))
+                out.sinks.each(|sink| sink.flow(flow, *concerns, None))
             }
             Shown::Lost(lost) => {
                 if self.plan.print {

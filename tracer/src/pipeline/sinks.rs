@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cli::record::RecordPlan;
 use crate::model::flow::Flow;
 use crate::output::lost::Lost;
+use crate::output::why::brief::Rendered;
 use crate::output::{Node, is_closed_pipe};
 use crate::pcapng::PcapWriter;
 use crate::record::Recorder;
@@ -15,7 +17,8 @@ use crate::record::Recorder;
 /// Takes every event that is shown.
 pub trait Sink: Send {
     /// `concerns`: whether it concerns the node as [`Named`](crate::correlate::name::Named) means it.
-    fn flow(&mut self, flow: &Flow, concerns: bool) -> io::Result<()>;
+    /// `why`: the policy behind it, if that is asked for.
+    fn flow(&mut self, flow: &Flow, concerns: bool, why: Option<&Arc<Rendered>>) -> io::Result<()>;
 
     fn lost(&mut self, lost: &Lost) -> io::Result<()>;
 
@@ -93,7 +96,7 @@ fn pcap(path: &Path, node: &Node, snaplen: u32) -> io::Result<PcapWriter<Box<dyn
 }
 
 impl Sink for Recorder {
-    fn flow(&mut self, flow: &Flow, concerns: bool) -> io::Result<()> {
+    fn flow(&mut self, flow: &Flow, concerns: bool, _why: Option<&Arc<Rendered>>) -> io::Result<()> {
         self.flow(flow, concerns)
     }
 
@@ -119,7 +122,7 @@ impl Sink for Recorder {
 }
 
 impl<W: Write + Send> Sink for PcapWriter<W> {
-    fn flow(&mut self, flow: &Flow, _concerns: bool) -> io::Result<()> {
+    fn flow(&mut self, flow: &Flow, _concerns: bool, _why: Option<&Arc<Rendered>>) -> io::Result<()> {
         self.flow(flow)
     }
 

@@ -21,6 +21,7 @@ use crate::cilium::when::When;
 use crate::cli::capacity::CapacityPlan;
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
+use crate::model::gauges::DEAD_AFTER;
 use crate::output::capacity::{COLUMNS, Filling, span};
 use crate::output::listing::{Listing, ListingOptions, Object, Sort, value};
 use crate::output::usage::Usage;
@@ -29,8 +30,6 @@ use crate::pipeline::{RunError, live_only};
 
 /// Owners that are shown.
 const OWNERS: usize = 5;
-/// The agent beats once a second; after that many seconds it is taken for dead.
-const DEAD_AFTER: u64 = 10;
 
 pub fn run(global: &Global, plan: &CapacityPlan) -> Result<Exit, RunError> {
     if plan.watch.is_some() {

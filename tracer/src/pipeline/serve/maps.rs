@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use tracing::subscriber::{NoSubscriber, with_default};
 
 use crate::cli::global::Global;
+use crate::model::gauges::{Gauges, MapGauge, NatGauge, PolicyGauge};
 use crate::output::protocol;
 use crate::pipeline::RunError;
 use crate::pipeline::maps::MapNode;
-use crate::pipeline::maps::gauges::{Gauges, MapGauge, NatGauge, PolicyGauge, Watcher};
+use crate::pipeline::maps::gauges::Watcher;
 use crate::serve::metrics::Family;
 
 const KEPT_FOR: Duration = Duration::from_secs(10);

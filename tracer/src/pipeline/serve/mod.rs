@@ -21,6 +21,7 @@ use crate::cli::serve::{ServePlan, TcpPlan};
 use crate::model::flow::Flow;
 use crate::output::Node;
 use crate::output::lost::Lost;
+use crate::output::why::brief::Rendered;
 use crate::serve::drops::DropCounts;
 use crate::serve::error::ServeError;
 use crate::serve::http;
@@ -157,7 +158,7 @@ async fn serve(global: &Global, mut plan: ServePlan) -> Result<Exit, RunError> {
 
 /// A ring takes everything at once.
 impl Sink for RingSink {
-    fn flow(&mut self, flow: &Flow, _concerns: bool) -> io::Result<()> {
+    fn flow(&mut self, flow: &Flow, _concerns: bool, _why: Option<&Arc<Rendered>>) -> io::Result<()> {
         self.flow(flow);
         Ok(())
     }
