@@ -4,4 +4,5 @@ pub mod e2e;
 pub mod node;
 pub mod programs;
 pub mod proto;
+pub mod readers;
 pub mod runner;

@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds `tracer`, `pretend-node` and `e2e`.
+/// Builds `tracer` and what its tests and its bench run.
 pub fn programs(profile: Profile) -> Result<Output> {
     setup::ensure(Purpose::Build)?;
     say::step(format!("build: tracer and its test programs ({})", profile.directory()));

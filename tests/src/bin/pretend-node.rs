@@ -30,7 +30,7 @@ struct Arguments {
     /// Send a trace message for every packet that passes, not only for new connections.
     #[arg(long)]
     trace_all: bool,
-    /// Packets to send: none, default (all cases), case:NAME, flood:N.
+    /// Packets to send: none, default (all cases), case:NAME, flood:N, flood:N@RATE (packets a second).
     #[arg(long, default_value = "default")]
     traffic: Plan,
     /// Milliseconds between the starts of two rounds of traffic.

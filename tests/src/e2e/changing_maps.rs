@@ -153,6 +153,8 @@ impl Restless<'_> {
 /// A hash map evicts, a trie is walked by the kernel key after key, and a plain hash map has batches as well.
 fn untouched_entries_are_listed_once_under_10000_updates_a_second() -> Result<Outcome> {
     const STAYING: u16 = 30_000;
+    // Under emulation a round takes as long as three elsewhere.
+    let rounds = if patience() > 1 { 1 } else { 3 };
     let space = NodeSpace::create()?;
     let [ct, ipcache, lxc] = space.run(|| {
         Ok([
@@ -180,7 +182,7 @@ fn untouched_entries_are_listed_once_under_10000_updates_a_second() -> Result<Ou
     ];
     for (line, column, restless) in all {
         (0..STAYING).try_for_each(|i| restless.map.update(&(restless.key)(1, i), restless.value))?;
-        for round in 0..3 {
+        for round in 0..rounds {
             let found = restless.during(|| rows(&space, line))?;
             let mut times: BTreeMap<String, u32> = BTreeMap::new();
             for row in found.iter().filter(|row| is_staying(row)) {

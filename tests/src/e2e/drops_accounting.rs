@@ -47,7 +47,7 @@ fn flood(
         Ok(lines)
     });
     before(&mut tracer)?;
-    let sent = scene.send(Plan::Flood(packets), 1)?;
+    let sent = scene.send(Plan::flood(packets), 1)?;
     after(&mut tracer)?;
     ensure!(sent[0].packets == packets, "sent {:?}, not {packets}", sent[0]);
     let dropped: u64 = scene.dropped()?.values().sum();

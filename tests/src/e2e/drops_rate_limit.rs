@@ -22,7 +22,7 @@ fn most_seconds() -> u64 {
 fn a_flood_becomes_a_few_lines_and_adds_up() -> Result<Outcome> {
     let scene = Scene::new(Node::builder())?;
     let tracer = scene.start(&["-o", "json", "--rate-limit", "5"])?;
-    let sent = scene.send(Plan::Flood(PACKETS), 1)?;
+    let sent = scene.send(Plan::flood(PACKETS), 1)?;
     ensure!(sent[0].packets == PACKETS, "sent {:?}", sent[0]);
     let dropped: u64 = scene.dropped()?.values().sum();
     ensure!(dropped == PACKETS, "the datapath dropped {dropped} of {PACKETS}");

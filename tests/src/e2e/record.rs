@@ -108,7 +108,7 @@ fn losses_are_played_back() -> Result<Outcome> {
     let directory = scratch.path("recording");
     let mut recorder = record(&scene, &directory, &["-o", "json"])?;
     recorder.signal(Signal::STOP)?;
-    scene.send(Plan::Flood(60_000), 1)?;
+    scene.send(Plan::flood(60_000), 1)?;
     recorder.signal(Signal::CONT)?;
     let recorder = recorder.stop()?;
     recorder.expect_code(6)?;
@@ -190,7 +190,7 @@ fn a_recording_keeps_to_its_size() -> Result<Outcome> {
     let recorder = record(&scene, &directory, &["--max-size", "1MiB"])?;
     let mut largest = 0;
     for _ in 0..4 {
-        scene.send(Plan::Flood(15_000), 1)?;
+        scene.send(Plan::flood(15_000), 1)?;
         largest = largest.max(size(&directory)?);
     }
     scene.send_case("denied-tcp", 1)?;

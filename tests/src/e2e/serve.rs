@@ -35,6 +35,7 @@ use crate::proto::observer::{End, Filter, Flow, FlowsRequest, FlowsResponse, Not
 use crate::proto::peer::peer_client::PeerClient;
 use crate::proto::reflection::server_reflection_client::ServerReflectionClient;
 use crate::proto::reflection::{Question, answer, question};
+use crate::readers::{Readers, connect};
 use crate::runner::Outcome;
 
 crate::tests![
@@ -74,13 +75,7 @@ impl Server {
     }
 
     fn channel(&self) -> Result<Channel> {
-        let socket = self.socket.clone();
-        let connector = tower::service_fn(move |_| {
-            let socket = socket.clone();
-            async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
-        });
-        let endpoint = Endpoint::from_static("http://tracer");
-        Ok(self.runtime.block_on(endpoint.connect_with_connector(connector))?)
+        self.runtime.block_on(connect(&self.socket))
     }
 
     fn observer(&self) -> Result<ObserverClient<Channel>> {
@@ -470,31 +465,15 @@ fn many_readers_miss_nothing_uncounted() -> Result<Outcome> {
     const READERS: usize = 100;
     let scene = Scene::new(Node::builder())?;
     let mut server = Server::start(&scene, &[])?;
-    let mut streams = Vec::new();
-    // Over ten connections, as relays and people come.
-    for _ in 0..10 {
-        let mut client = server.observer()?;
-        for _ in 0..READERS / 10 {
-            let request = FlowsRequest { follow: true, ..FlowsRequest::default() };
-            streams.push(server.runtime.block_on(client.get_flows(request))?.into_inner());
-        }
-    }
+    let readers = server.runtime.block_on(Readers::start(&server.socket, READERS))?;
     let before = server.seen()?;
     server.send_case(&scene, "flood:6000", 1)?;
     let seen = server.seen()? - before;
     ensure!(seen >= 6000, "{seen} flows seen");
     let memory = anonymous_kib(&mut server.tracer)?;
     ensure!(memory < 96 * 1024, "{memory} KiB for {READERS} readers");
-    let sums = server.runtime.block_on(async {
-        let mut tasks = tokio::task::JoinSet::new();
-        streams.into_iter().for_each(|mut stream| {
-            tasks.spawn(async move { sum(&mut stream, seen).await });
-        });
-        tasks.join_all().await
-    });
-    for sum in sums {
-        sum?;
-    }
+    let got = server.runtime.block_on(readers.finish(seen))?;
+    ensure!(got.len() == READERS, "{got:?}");
     server.terminate()?;
     Ok(Outcome::Passed)
 }

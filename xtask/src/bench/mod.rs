@@ -10,6 +10,7 @@ mod node;
 mod peers;
 mod pieces;
 mod report;
+mod serve;
 mod soak;
 mod start;
 mod stats;
@@ -60,6 +61,8 @@ enum Topic {
     Stream,
     /// Start, rest, latency.
     Start,
+    /// A hundred readers of the Hubble service.
+    Serve,
     /// A long flood: memory, descriptors and accounts.
     Soak,
     All,
@@ -80,13 +83,14 @@ pub struct Bench {
 type Measure = fn(&Bench) -> Result<Section>;
 
 impl Topic {
-    const MEASURED: [(Self, &'static str, Measure); 6] = [
+    const MEASURED: [(Self, &'static str, Measure); 7] = [
         (Self::Maps, "1-maps", maps::run),
         (Self::Pieces, "2-pieces", pieces::run),
         (Self::Kernel, "3-kernel", kernel::run),
         (Self::Stream, "4-stream", floods::run),
         (Self::Start, "5-start", start::run),
-        (Self::Soak, "6-soak", soak::run),
+        (Self::Serve, "6-serve", serve::run),
+        (Self::Soak, "7-soak", soak::run),
     ];
 
     fn covers(self, other: Self) -> bool {

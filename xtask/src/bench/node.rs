@@ -95,13 +95,29 @@ pub fn go_file(bench: &Bench) -> PathBuf {
 /// Runs `reader` on a node and floods once [`go_file`] exists, for at most `seconds`; half a second after the flood the
 /// reader gets SIGINT. What all of them say on stderr is in `log`.
 pub fn flood(bench: &Bench, packets: u64, seconds: Option<u64>, reader: &Words, log: &Path) -> Result<Flood> {
+    // Away from the reader.
+    send(bench, words(["taskset", "-c", "0"]), format!("flood:{packets}"), seconds, reader, log)
+}
+
+/// The same with so many packets a second, wherever the scheduler likes.
+pub fn paced_flood(bench: &Bench, packets: u64, rate: u64, reader: &Words, log: &Path) -> Result<Flood> {
+    send(bench, Words::new(), format!("flood:{packets}@{rate}"), None, reader, log)
+}
+
+fn send(
+    bench: &Bench,
+    mut line: Words,
+    traffic: String,
+    seconds: Option<u64>,
+    reader: &Words,
+    log: &Path,
+) -> Result<Flood> {
     let (stats, go) = (bench.scratch.join("stats.json"), go_file(bench));
     let _ = fs::remove_file(&stats);
     let stderr = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    let mut line = words(["taskset", "-c", "0"]);
     line.push(bench.node.clone().into());
     line.extend(words(["--quiet", "--no-agent", "--stop-after-traffic"]));
-    line.extend(words(["--traffic".to_owned(), format!("flood:{packets}")]));
+    line.extend(words(["--traffic".to_owned(), traffic]));
     line.extend(words([Path::new("--wait-ready"), &go, Path::new("--stats"), &stats]));
     if let Some(seconds) = seconds {
         line.extend(words(["--seconds".to_owned(), seconds.to_string()]));

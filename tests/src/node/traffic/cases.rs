@@ -3,10 +3,12 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
+use super::Flood;
 use super::frames::{Frame, TCP, UDP, tcp_syn4, udp4};
 use crate::node::cast::*;
 use crate::node::datapath::XDP_PORT;
@@ -202,12 +204,23 @@ fn late_fragment(round: u64) -> Frame {
     )
 }
 
-/// `count` datagrams that the server's policy denies, as fast as one sender can.
-pub fn flood(count: u64, stop: &AtomicBool) -> io::Result<u64> {
+/// Datagrams that the server's policy denies, from one sender.
+pub fn flood(flood: Flood, stop: &AtomicBool) -> io::Result<u64> {
+    /// Sent in one go: a sleep takes longer than a packet.
+    const BURST: u64 = 1024;
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect((SERVER.ipv4, CLOSED))?;
-    let mut sent = 0;
-    while sent < count && (sent % 1024 != 0 || !stop.load(Ordering::Acquire)) {
+    let (start, mut sent) = (Instant::now(), 0);
+    while sent < flood.packets {
+        if sent % BURST == 0 {
+            if stop.load(Ordering::Acquire) {
+                break;
+            }
+            if let Some(rate) = flood.rate {
+                let due = Duration::from_nanos(sent.saturating_mul(1_000_000_000) / rate);
+                thread::sleep(due.saturating_sub(start.elapsed()));
+            }
+        }
         match socket.send(b"flood") {
             Ok(_) => sent += 1,
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}

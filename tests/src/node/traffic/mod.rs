@@ -29,8 +29,36 @@ pub enum Plan {
     Default,
     /// One case, round after round.
     Case(&'static Case),
-    /// So many denied UDP datagrams as fast as possible, once.
-    Flood(u64),
+    /// Denied UDP datagrams, once.
+    Flood(Flood),
+}
+
+/// So many packets, as fast as possible or so many a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flood {
+    pub packets: u64,
+    pub rate: Option<u64>,
+}
+
+impl Plan {
+    /// So many packets as fast as possible.
+    pub fn flood(packets: u64) -> Self {
+        Self::Flood(Flood { packets, rate: None })
+    }
+}
+
+impl FromStr for Flood {
+    type Err = String;
+
+    /// `N` or `N@RATE`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (packets, rate) = text.split_once('@').map_or((text, None), |(n, rate)| (n, Some(rate)));
+        let number = |text: &str| match text.parse::<u64>() {
+            Ok(number) if number > 0 => Ok(number),
+            _ => Err(format!("`{text}` is not a number of packets")),
+        };
+        Ok(Self { packets: number(packets)?, rate: rate.map(number).transpose()? })
+    }
 }
 
 impl FromStr for Plan {
@@ -46,10 +74,10 @@ impl FromStr for Plan {
                 case.map(Self::Case)
                     .ok_or_else(|| format!("no case `{name}`: expected one of {}", names.join(", ")))
             }
-            Some(("flood", count)) => {
-                count.parse().map(Self::Flood).map_err(|_| format!("`{count}` is not a number of packets"))
-            }
-            _ => Err(format!("unknown traffic `{text}`: expected none, default, case:NAME or flood:N")),
+            Some(("flood", flood)) => flood.parse().map(Self::Flood),
+            _ => Err(format!(
+                "unknown traffic `{text}`: expected none, default, case:NAME, flood:N or flood:N@RATE"
+            )),
         }
     }
 }
@@ -155,7 +183,7 @@ impl Run {
         self.wait_for_ready();
         match self.schedule.plan {
             Plan::None => Ok(()),
-            Plan::Flood(count) => self.flood(count),
+            Plan::Flood(flood) => self.flood(flood),
             Plan::Case(case) => self.rounds(&[case]),
             Plan::Default => {
                 let cases: Vec<&Case> =
@@ -215,10 +243,10 @@ impl Run {
         }
     }
 
-    fn flood(&self, count: u64) -> Result<()> {
+    fn flood(&self, flood: Flood) -> Result<()> {
         self.places.client.enter().context("cannot enter a namespace of the cast")?;
         let start = Instant::now();
-        let result = cases::flood(count, &self.stop);
+        let result = cases::flood(flood, &self.stop);
         let sent = result.as_ref().map(|sent| *sent).map_err(drop);
         self.note("flood", Some(cases::POLICY), &sent, start.elapsed());
         result.map(drop).context("cannot flood")
