@@ -22,7 +22,7 @@ pub fn build(root: &Path, package: &str, target_dir: &Path, tools: &Toolchain) -
         .args(["build", "--release", "--locked", "--package", package, "--bins"])
         // What makes the host program small is not for eBPF: the loader needs the symbols, the verifier inlined code.
         .args(["--config", "profile.release.strip='debuginfo'"])
-        .args(["--config", "profile.release.package.'*'.opt-level=3"])
+        .args(["--config", "profile.release.opt-level=3"])
         .args(["-Zbuild-std=core", "--target", TARGET, "--target-dir"])
         .arg(target_dir)
         .env("RUSTC", &tools.rustc)
