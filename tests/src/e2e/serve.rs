@@ -50,6 +50,7 @@ crate::tests![
     tls_is_spoken_and_clients_are_checked,
     prometheus_reads_the_figures,
     what_is_served_is_recorded_too,
+    forwarded_flows_are_served_where_they_are_asked_for: 120,
 ];
 
 /// For an answer to come.
@@ -860,5 +861,35 @@ fn what_is_served_is_recorded_too() -> Result<Outcome> {
     let lines = String::from_utf8(output.stdout)?;
     let denied = lines.lines().filter(|line| line.contains("\"drop_reason\":133")).count();
     ensure!(denied == 3, "{denied} of 3 drops recorded: {lines}");
+    Ok(Outcome::Passed)
+}
+
+/// By Hubble's numbers: type 4 is a trace, 5 a verdict; verdict 1 is FORWARDED, 2 DROPPED.
+fn forwarded_flows_are_served_where_they_are_asked_for() -> Result<Outcome> {
+    let scene = Scene::new(Node::builder().trace_all(true))?;
+    let server = Server::start(&scene, &["--flows"])?;
+    if server.tracer.stderr().lines().any(|line| line.starts_with("tap message: off")) {
+        ensure!(server.tracer.stderr().contains("note: no message tap: "), "{}", server.tracer.stderr());
+        return Ok(Outcome::NotPossible("no message tap".to_owned()));
+    }
+    scene.send_case("allowed-tcp", 1)?;
+    scene.send_case("denied-tcp", 1)?;
+    let of_type = |kind| {
+        let wanted = TypeFilter { r#type: kind, ..TypeFilter::default() };
+        Filter { event_type: vec![wanted], ..Filter::default() }
+    };
+    let refused = || Filter { verdict: vec![2], ..of_type(5) };
+    // The kernel's symbols are read for the first free, which may take its time.
+    wait_until("the last verdict", LIMIT, || Ok(!server.allowed(refused())?.is_empty()))?;
+    let traces = server.allowed(of_type(4))?;
+    let port =
+        |flow: &Flow| flow.l4.as_ref().and_then(|l4| l4.tcp.as_ref()).map_or(0, |tcp| tcp.destination_port);
+    ensure!(traces.iter().filter(|flow| port(flow) == 8080).count() >= 3, "{} traces", traces.len());
+    ensure!(traces.iter().all(|flow| flow.verdict == 1 && flow.drop_reason == 0), "{traces:?}");
+    let denied = server.allowed(refused())?;
+    ensure!(denied.len() == 1 && port(&denied[0]) == 9090, "{denied:?}");
+    ensure!((denied[0].drop_reason_desc, denied[0].traffic_direction) == (133, 1), "{denied:?}");
+    ensure!(denied[0].source.as_ref().is_some_and(|end| end.pod_name == "client"), "{denied:?}");
+    server.terminate()?;
     Ok(Outcome::Passed)
 }
