@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::maps::{on_recorded, parse, rows, stderr, stdout, tracer, with_state};
-use super::support::Scratch;
+use super::support::{Scratch, wait_until};
 use crate::node::cast::SERVER;
 use crate::node::kernel::bpf::Map;
 use crate::node::kernel::space::NodeSpace;
@@ -30,6 +30,7 @@ crate::tests![
     what_only_a_running_node_can_do_is_refused: 60,
     redacted_names_are_gone_and_joins_hold: 240,
     it_is_written_whole_or_not_at_all: 120,
+    killed_it_leaves_nothing_behind: 120,
     a_diff_tells_what_was_done_in_between: 120,
 ];
 
@@ -421,6 +422,45 @@ fn it_is_written_whole_or_not_at_all() -> Result<Outcome> {
     let limited = super::maps::run_in(node.space(), &mut command)?;
     ensure!(!limited.status.success(), "8 blocks were enough");
     assert_eq!(fs::read(&kept)?, b"before");
+    Ok(Outcome::Passed)
+}
+
+fn killed_it_leaves_nothing_behind() -> Result<Outcome> {
+    let node = Node::builder().without_datapath().connections(100_000).build()?;
+    let scratch = Scratch::new()?;
+    let directory = scratch.path("out");
+    fs::create_dir(&directory)?;
+    let nameless = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::WRONLY;
+    if rustix::fs::open(&directory, nameless, rustix::fs::Mode::RUSR).is_err() {
+        return Ok(Outcome::NotPossible("this file system has no files without a name".to_owned()));
+    }
+    let names = || -> Result<Vec<String>> {
+        let entries = fs::read_dir(&directory)?.collect::<Result<Vec<_>, _>>()?;
+        Ok(entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+    };
+    let file = directory.join("node.snap");
+    let mut command = Command::new(programs::path("tracer")?);
+    command.args(["-q", "snapshot", "-o"]).arg(&file);
+    let mut child = crate::node::kernel::process::into_space(&mut command, node.space())?.spawn()?;
+    let descriptors = format!("/proc/{}/fd", child.id());
+    let is_writing = || {
+        let mut open = fs::read_dir(&descriptors).into_iter().flatten().flatten();
+        open.any(|entry| fs::read_link(entry.path()).is_ok_and(|path| path.starts_with(&directory)))
+    };
+    wait_until("it writes", Duration::from_secs(30), || {
+        ensure!(child.try_wait()?.is_none(), "it has ended before it was killed");
+        Ok(is_writing())
+    })?;
+    child.kill()?;
+    child.wait()?;
+    ensure!(names()?.is_empty(), "left behind: {:?}", names()?);
+    // The whole file takes the place of what is there.
+    fs::write(&file, "before")?;
+    let output = take(node.space(), &file, "")?;
+    ensure!(output.status.success(), "{}", stderr(&output));
+    ensure!(names()? == ["node.snap"], "{:?}", names()?);
+    ensure!(fs::metadata(&file)?.permissions().mode() & 0o777 == 0o600, "others may read it");
+    same(node.space(), &file, "maps", "")?;
     Ok(Outcome::Passed)
 }
 

@@ -3,9 +3,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
@@ -31,7 +34,17 @@ pub struct Writer {
 
 enum Sink {
     Stdout(io::Stdout),
-    File { file: File, unfinished: Unfinished, path: PathBuf },
+    /// It gets its name when it is whole; what is killed before leaves nothing behind.
+    Nameless {
+        file: File,
+        path: PathBuf,
+    },
+    /// The same where the file system cannot have files without a name.
+    File {
+        file: File,
+        unfinished: Unfinished,
+        path: PathBuf,
+    },
 }
 
 /// A file that is removed unless it was finished.
@@ -97,8 +110,10 @@ impl Writer {
 
 impl Sink {
     fn create(path: &Path) -> io::Result<Self> {
-        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-        let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+        let beside = beside(path)?;
+        if let Some(file) = nameless(path) {
+            return Ok(Self::Nameless { file, path: path.to_owned() });
+        }
         // It holds what only root can read on the node.
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
         Ok(Self::File { file, unfinished: Unfinished(Some(beside)), path: path.to_owned() })
@@ -107,13 +122,18 @@ impl Sink {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Stdout(stdout) => stdout.write_all(bytes),
-            Self::File { file, .. } => file.write_all(bytes),
+            Self::Nameless { file, .. } | Self::File { file, .. } => file.write_all(bytes),
         }
     }
 
     fn finish(self) -> io::Result<()> {
         match self {
             Self::Stdout(mut stdout) => stdout.flush(),
+            Self::Nameless { file, path } => {
+                file.sync_all()?;
+                name(&file, &path)?;
+                sync_directory(&path)
+            }
             Self::File { file, mut unfinished, path } => {
                 file.sync_all()?;
                 if let Some(beside) = unfinished.0.take() {
@@ -125,10 +145,46 @@ impl Sink {
     }
 }
 
+/// The name that a file has until it is whole.
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    Ok(path.with_file_name(format!(".{name}.{}", std::process::id())))
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A file that nobody sees yet. `None`: the file system cannot have one, or /proc, which names it later, is not there.
+fn nameless(path: &Path) -> Option<File> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    // It holds what only root can read on the node.
+    let file = File::from(rustix::fs::open(directory(path), flags, Mode::RUSR | Mode::WUSR).ok()?);
+    fs::symlink_metadata(by_number(&file)).ok()?;
+    Some(file)
+}
+
+fn by_number(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+/// Gives it the name, in the place of what has that name now.
+fn name(file: &File, path: &Path) -> io::Result<()> {
+    let link = |to: &Path| rustix::fs::linkat(CWD, by_number(file), CWD, to, AtFlags::SYMLINK_FOLLOW);
+    match link(path) {
+        Err(Errno::EXIST) => {}
+        result => return Ok(result?),
+    }
+    // Only a rename replaces.
+    let beside = beside(path)?;
+    link(&beside)?;
+    let _unfinished = Unfinished(Some(beside.clone()));
+    fs::rename(&beside, path)
+}
+
 /// So that the name is there after a crash, too.
 fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match File::open(parent)?.sync_all() {
+    match File::open(directory(path))?.sync_all() {
         // Some file systems cannot.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         result => result,
