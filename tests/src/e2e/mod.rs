@@ -32,6 +32,7 @@ mod real_node;
 mod record;
 mod schema;
 mod serve;
+mod serve_full_disk;
 mod snapshot;
 mod support;
 mod terminal;
@@ -76,5 +77,6 @@ pub const ALL: &[&[Test]] = &[
     top::TESTS,
     coexistence::TESTS,
     serve::TESTS,
+    serve_full_disk::TESTS,
     footprint::TESTS,
 ];

@@ -661,7 +661,7 @@ impl Certificates {
 }
 
 /// The address after `prefix` in what a server says when it starts.
-fn address(tracer: &Tracer, prefix: &str) -> Result<SocketAddr> {
+pub(super) fn address(tracer: &Tracer, prefix: &str) -> Result<SocketAddr> {
     let stderr = tracer.stderr();
     let address = |line: &str| {
         let end = line.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ':')).unwrap_or(line.len());
@@ -737,13 +737,13 @@ fn tls_is_spoken_and_clients_are_checked() -> Result<Outcome> {
 }
 
 /// An HTTP answer: status, headers in lower case, body.
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub status: u16,
     headers: String,
-    body: String,
+    pub body: String,
 }
 
-fn get(scene: &Scene, at: SocketAddr, path: &str, accept: &str) -> Result<Answer> {
+pub(super) fn get(scene: &Scene, at: SocketAddr, path: &str, accept: &str) -> Result<Answer> {
     let request =
         format!("GET {path} HTTP/1.1\r\nHost: tracer\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
     let answer = scene.node.space().net.run(move || {
@@ -760,7 +760,7 @@ fn get(scene: &Scene, at: SocketAddr, path: &str, accept: &str) -> Result<Answer
 }
 
 /// The figures of a family, by the value of a label.
-fn figures(text: &str, name: &str, label: &str) -> BTreeMap<String, f64> {
+pub(super) fn figures(text: &str, name: &str, label: &str) -> BTreeMap<String, f64> {
     let mut sums = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let Some((labels, value)) = line.strip_prefix(name).and_then(|rest| rest.rsplit_once(' ')) else {

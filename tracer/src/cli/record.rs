@@ -15,6 +15,8 @@ use crate::record::Limits;
 pub struct RecordPlan {
     pub directory: PathBuf,
     pub limits: Limits,
+    /// What cannot be written is counted and does not end the run.
+    pub is_patient: bool,
 }
 
 const RECORDING: &str = "Recording";
@@ -85,7 +87,7 @@ pub(super) fn plan(matches: &ArgMatches) -> Result<Plan, UsageError> {
         return Err(UsageError("--type: other events than drops are kept with --flows".to_owned()));
     }
     let mut plan = drops::stream_plan(matches, events)?;
-    plan.record = Some(RecordPlan { directory, limits: Limits { max_bytes, max_age } });
+    plan.record = Some(RecordPlan { directory, limits: Limits { max_bytes, max_age }, is_patient: false });
     let is_asked = matches.value_source("output") == Some(ValueSource::CommandLine);
     plan.print &= is_asked || plan.report_groups.is_some();
     Ok(Plan::Drops(Box::new(plan)))

@@ -143,7 +143,7 @@ fn record(matches: &ArgMatches) -> Result<Option<RecordPlan>, UsageError> {
     if max_bytes < record::MIN_BYTES {
         return Err(UsageError("--record-max-size: at least 1MiB".to_owned()));
     }
-    Ok(Some(RecordPlan { directory, limits: Limits { max_bytes, max_age: None } }))
+    Ok(Some(RecordPlan { directory, limits: Limits { max_bytes, max_age: None }, is_patient: true }))
 }
 
 fn tcp(matches: &ArgMatches) -> Result<Option<TcpPlan>, UsageError> {

@@ -54,6 +54,8 @@ pub struct EventCounters {
     pub other_messages: u64,
     /// Events that tracer's own queues had no room for.
     pub lost_in_queues: u64,
+    /// Events that `serve --record` could not write.
+    pub not_recorded: u64,
 }
 
 impl EventCounters {
@@ -158,7 +160,8 @@ impl Summary {
     pub fn is_incomplete(&self) -> bool {
         let unaccounted =
             self.unaccounted() != 0 || self.notices.is_some_and(|notices| notices.unaccounted() != 0);
-        self.lost() > 0 || self.events.malformed > 0 || unaccounted
+        let events = &self.events;
+        self.lost() > 0 || events.malformed > 0 || events.not_recorded > 0 || unaccounted
     }
 
     /// The first thing that a tired reader wants to know.
@@ -167,8 +170,12 @@ impl Summary {
             return "complete".to_owned();
         }
         let notices = self.notices.map_or(0, |notices| notices.unaccounted());
+        let not_recorded = match self.events.not_recorded {
+            0 => String::new(),
+            count => format!(", not recorded {count}"),
+        };
         format!(
-            "INCOMPLETE, lost {}, malformed {}, unaccounted {}",
+            "INCOMPLETE, lost {}, malformed {}, unaccounted {}{not_recorded}",
             self.lost(),
             self.events.malformed,
             self.unaccounted() + notices
@@ -257,7 +264,7 @@ pub fn tap_counters(counters: &TapCounters) -> [(&'static str, u64); 12] {
     ]
 }
 
-pub fn event_counters(events: &EventCounters) -> [(&'static str, u64); 9] {
+pub fn event_counters(events: &EventCounters) -> [(&'static str, u64); 10] {
     [
         ("received", events.received),
         ("malformed", events.malformed),
@@ -268,6 +275,7 @@ pub fn event_counters(events: &EventCounters) -> [(&'static str, u64); 9] {
         ("after_end", events.after_end),
         ("other_messages", events.other_messages),
         ("lost_in_queues", events.lost_in_queues),
+        ("not_recorded", events.not_recorded),
     ]
 }
 
@@ -429,7 +437,7 @@ mod tests {
 summary of 8.0 s: INCOMPLETE, lost 2, malformed 0, unaccounted 0
   tap free (tp_btf kfree_skb): seen 100, foreign 0, filtered 30, filtered cilium 0, suppressed 0, suppressed cilium 0, emitted 68, ring full 2, \
 ring full cilium 0, companion lost 0, recovered 0, read fault 0, missed 0
-  events: received 68, malformed 0, joined 0, shown 40, filtered 8, folded 20, after end 0, other messages 0, lost in queues 0
+  events: received 68, malformed 0, joined 0, shown 40, filtered 8, folded 20, after end 0, other messages 0, lost in queues 0, not recorded 0
     folded: 15 neighbour discovery
     folded: 5 tcp close
   cilium_metrics: counted 48, shown 40, filtered 2, folded 0, after end 0, filtered in kernel 4, suppressed 0, lost 2, unaccounted 0
@@ -495,6 +503,7 @@ ring full cilium 0, companion lost 0, recovered 0, read fault 0, missed 0
                 after_end: 208,
                 other_messages: 209,
                 lost_in_queues: 210,
+                not_recorded: 211,
             },
             notices: Some(NoticeCounters {
                 sent: 601,

@@ -141,6 +141,7 @@ fn events<W: Write>(chain: &Chain<W>, received: u64) -> EventCounters {
         folded: NoiseClass::ALL.map(|class| (class.name(), fates.folded[class as usize])).to_vec(),
         after_end: fates.beyond,
         lost_in_queues: 0,
+        not_recorded: chain.stage.sinks.not_recorded(),
     }
 }
 

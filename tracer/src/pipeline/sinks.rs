@@ -33,6 +33,11 @@ pub trait Sink: Send {
 
     /// No event comes any more.
     fn finish(&mut self) -> io::Result<()>;
+
+    /// Events that were to be kept and could not be.
+    fn not_recorded(&self) -> u64 {
+        0
+    }
 }
 
 /// All of them; an error names the file.
@@ -51,7 +56,11 @@ impl Sinks {
         if let Some(plan) = record {
             let recorder = Recorder::create(&plan.directory, plan.limits, node.clone());
             let recorder = recorder.map_err(|error| named(&plan.directory, error))?;
-            sinks.0.push((plan.directory.clone(), Box::new(recorder)));
+            let sink: Box<dyn Sink> = match plan.is_patient {
+                true => Box::new(Patient::new(recorder, &plan.directory)),
+                false => Box::new(recorder),
+            };
+            sinks.0.push((plan.directory.clone(), sink));
         }
         if let Some(path) = write {
             let writer = pcap(path, node, snaplen).map_err(|error| named(path, error))?;
@@ -67,6 +76,10 @@ impl Sinks {
 
     pub fn each(&mut self, mut act: impl FnMut(&mut dyn Sink) -> io::Result<()>) -> io::Result<()> {
         self.0.iter_mut().try_for_each(|(path, sink)| act(&mut **sink).map_err(|error| named(path, error)))
+    }
+
+    pub fn not_recorded(&self) -> u64 {
+        self.0.iter().map(|(_, sink)| sink.not_recorded()).sum()
     }
 
     pub fn due(&self) -> Option<Instant> {
@@ -118,6 +131,67 @@ impl Sink for Recorder {
 
     fn finish(&mut self) -> io::Result<()> {
         self.finish()
+    }
+}
+
+/// A recorder whose troubles are its own: what it could not write is counted, and it tries again.
+struct Patient {
+    recorder: Recorder,
+    directory: PathBuf,
+    has_complained: bool,
+}
+
+impl Patient {
+    fn new(recorder: Recorder, directory: &Path) -> Self {
+        Self { recorder, directory: directory.to_owned(), has_complained: false }
+    }
+
+    fn bear(&mut self, result: io::Result<()>) -> io::Result<()> {
+        if let Err(error) = result
+            && !std::mem::replace(&mut self.has_complained, true)
+        {
+            let directory = self.directory.display();
+            tracing::warn!(
+                "cannot record into `{directory}`: {error}; the rest goes on, recording too once it can, and what is \
+                 missing there is counted (`not recorded`)"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Patient {
+    fn flow(&mut self, flow: &Flow, concerns: bool, _why: Option<&Arc<Rendered>>) -> io::Result<()> {
+        let result = self.recorder.flow(flow, concerns);
+        self.bear(result)
+    }
+
+    fn lost(&mut self, lost: &Lost) -> io::Result<()> {
+        let result = self.recorder.lost(lost);
+        self.bear(result)
+    }
+
+    fn node(&mut self, node: &Node) -> io::Result<()> {
+        let result = self.recorder.node(node);
+        self.bear(result)
+    }
+
+    fn flush(&mut self, now: Instant) -> io::Result<()> {
+        let result = self.recorder.flush(now);
+        self.bear(result)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.recorder.due()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let result = self.recorder.finish();
+        self.bear(result)
+    }
+
+    fn not_recorded(&self) -> u64 {
+        self.recorder.not_recorded()
     }
 }
 

@@ -10,8 +10,9 @@ use zstd::bulk::Compressor;
 
 use super::{BLOCK_AGE, BLOCK_BYTES, HEADER, block, item, segment};
 use crate::model::flow::Flow;
+use crate::model::time::WallTime;
 use crate::output::Node;
-use crate::output::lost::Lost;
+use crate::output::lost::{Lost, LostSource};
 
 const LEVEL: i32 = 1;
 /// Parts of the whole that are removed at a time.
@@ -49,12 +50,32 @@ pub struct Recorder {
     /// When the last block was written.
     written: Instant,
     block: Vec<u8>,
+    /// Events in `frames`.
+    waiting: u64,
+    /// Events that could not be written since the last block that was.
+    gap: u64,
+    /// The same over the whole run.
+    not_recorded: u64,
+    /// Time of the last event.
+    last: WallTime,
 }
 
 struct Segment {
     file: File,
     bytes: u64,
     started: Instant,
+}
+
+impl Segment {
+    /// All of it or nothing: what is written later has to be readable.
+    fn append(&mut self, block: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(block) {
+            self.file.set_len(self.bytes)?;
+            return Err(error);
+        }
+        self.bytes += block.len() as u64;
+        Ok(())
+    }
 }
 
 impl Recorder {
@@ -73,6 +94,10 @@ impl Recorder {
             frames: Vec::with_capacity(2 * BLOCK_BYTES),
             written: Instant::now(),
             block: Vec::new(),
+            waiting: 0,
+            gap: 0,
+            not_recorded: 0,
+            last: WallTime::default(),
             node,
         };
         item::put_node(&mut recorder.frames, &recorder.node);
@@ -82,6 +107,8 @@ impl Recorder {
 
     pub fn flow(&mut self, flow: &Flow, concerns: bool) -> io::Result<()> {
         item::put_flow(&mut self.frames, flow, concerns);
+        self.waiting += 1;
+        self.last = flow.time;
         self.added()
     }
 
@@ -133,9 +160,26 @@ impl Recorder {
         block::seal(&mut self.block, self.frames.len())?;
         self.frames.clear();
         self.written = Instant::now();
-        self.segment.file.write_all(&self.block)?;
-        self.segment.bytes += self.block.len() as u64;
-        Ok(())
+        let waiting = std::mem::take(&mut self.waiting);
+        match self.segment.append(&self.block) {
+            Ok(()) => {
+                self.gap = 0;
+                Ok(())
+            }
+            Err(error) => {
+                self.not_recorded += waiting;
+                self.gap += waiting;
+                // The next block that has room tells of the gap.
+                let (count, time) = (self.gap, self.last);
+                item::put_lost(&mut self.frames, &Lost { source: LostSource::Queue, count, cpu: None, time });
+                Err(error)
+            }
+        }
+    }
+
+    /// Events that were handed over and could not be written.
+    pub fn not_recorded(&self) -> u64 {
+        self.not_recorded
     }
 
     fn is_full(&self) -> bool {
@@ -155,8 +199,9 @@ impl Recorder {
 
 fn begin(directory: &Path) -> io::Result<Segment> {
     let path = directory.join(segment::name(SystemTime::now()));
-    let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(&HEADER)?;
+    let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+    // A segment without its header would be no segment.
+    file.write_all(&HEADER).inspect_err(|_| drop(fs::remove_file(&path)))?;
     Ok(Segment { file, bytes: HEADER.len() as u64, started: Instant::now() })
 }
 

@@ -39,7 +39,7 @@ const HEAD: u16 = 8;
 /// From this height on, maps and counters have room below the rows.
 const TALL: u16 = 40;
 /// Lines of every counter, with the heading.
-const COUNTERS: u16 = 25;
+const COUNTERS: u16 = 26;
 /// From this width on, side by side.
 const WIDE: u16 = 158;
 

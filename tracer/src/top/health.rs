@@ -239,8 +239,16 @@ impl Health {
 
 /// A counter that should be zero and is not.
 fn alarming(name: &str, count: i64, text: String, paint: Paint) -> Span<'static> {
-    const BAD: [&str; 7] =
-        ["ring_full", "ring_full_cilium", "companion_lost", "read_fault", "malformed", "lost", "unaccounted"];
+    const BAD: [&str; 8] = [
+        "ring_full",
+        "ring_full_cilium",
+        "companion_lost",
+        "read_fault",
+        "malformed",
+        "lost",
+        "not_recorded",
+        "unaccounted",
+    ];
     Span::styled(text, if count != 0 && BAD.contains(&name) { paint.bad() } else { Style::new() })
 }
 

@@ -132,6 +132,11 @@ fn events(summary: &Summary) -> Vec<Family> {
         counter("tracer_records_total", "Records taken from the ring", events.received),
         counter("tracer_records_malformed_total", "Records that could not be read", events.malformed),
         counter("tracer_records_joined_total", "Records that completed an event", events.joined),
+        counter(
+            "tracer_events_not_recorded_total",
+            "Events that --record could not write",
+            events.not_recorded,
+        ),
         counter("tracer_messages_other_total", "Messages that tell of no drop", events.other_messages),
     ]
 }
