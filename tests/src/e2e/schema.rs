@@ -6,7 +6,7 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use super::maps::{stderr, stdout, tracer};
-use super::support::{Launch, Scene};
+use super::support::{Launch, Scene, Scratch};
 use crate::node::kernel::space::NodeSpace;
 use crate::node::traffic::Plan;
 use crate::node::{Generation, Node};
@@ -15,6 +15,8 @@ use crate::runner::Outcome;
 crate::tests![
     listings_are_what_the_schema_says: 180,
     events_and_summary_are_what_the_schema_says: 90,
+    groups_and_reports_are_what_the_schema_says: 90,
+    differences_are_what_the_schema_says: 90,
     the_contract_is_in_the_schema,
 ];
 
@@ -146,6 +148,58 @@ fn events_and_summary_are_what_the_schema_says() -> Result<Outcome> {
         let mut broken = events[0].clone();
         broken["flow"]["verdict"] = json!(1);
         ensure!(!event.is_valid(&broken), "{broken}");
+    }
+    Ok(Outcome::Passed)
+}
+
+/// `--aggregate-by` with every key, `--why`, and `top`.
+fn groups_and_reports_are_what_the_schema_says() -> Result<Outcome> {
+    let scene = Scene::new(Node::builder())?;
+    let event = validator(scene.node.space(), "event")?;
+    const KEYS: &str =
+        "reason,kernel-reason,identity,pod,namespace,ip,port,protocol,place,direction,interface";
+    for arguments in [["--aggregate-by", KEYS], ["--why", "--all"]] {
+        let tracer = scene.start(&["-o", "json", arguments[0], arguments[1]])?;
+        scene.send(Plan::Default, 1)?;
+        let run = tracer.stop()?;
+        let lines = run.events()?;
+        ensure!(lines.len() > 5, "{} lines with {arguments:?}", lines.len());
+        for line in &lines {
+            check(&event, arguments[0], line)?;
+        }
+    }
+    let top = validator(scene.node.space(), "top")?;
+    let tracer = Launch::new(&["--batch", "-o", "json"]).verb("top").start(scene.node.space())?;
+    scene.send(Plan::Default, 1)?;
+    let reports = tracer.stop()?.events()?;
+    for report in &reports {
+        check(&top, "top", report)?;
+    }
+    let last = &reports.last().context("no report")?["top"];
+    ensure!(last["maps"].is_array() && last["source_nat"].is_array(), "not everything was there to check");
+    let mut broken = reports[0].clone();
+    broken["top"]["drops"]["total"] = json!(1);
+    ensure!(!top.is_valid(&broken), "{broken}");
+    Ok(Outcome::Passed)
+}
+
+fn differences_are_what_the_schema_says() -> Result<Outcome> {
+    let scene = Scene::new(Node::builder())?;
+    let (space, scratch) = (scene.node.space(), Scratch::new()?);
+    let files = ["before", "after"].map(|name| scratch.path(name).display().to_string());
+    for file in &files {
+        let taken = tracer(space, &format!("snapshot -o {file}"))?;
+        ensure!(taken.status.success(), "{}", stderr(&taken));
+        scene.send_case("denied-tcp", 1)?;
+    }
+    let validator = validator(space, "diff")?;
+    for options in ["--all -o jsonl", "--rows -o jsonl"] {
+        let printed = tracer(space, &format!("diff {} {} {options}", files[0], files[1]))?;
+        let text = stdout(&printed);
+        ensure!(printed.status.success() && !text.is_empty(), "{options}: {}", stderr(&printed));
+        for line in text.lines() {
+            check(&validator, options, &serde_json::from_str(line)?)?;
+        }
     }
     Ok(Outcome::Passed)
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 pub const DOCUMENT: &str = include_str!("tracer.schema.json");
 
 /// Outputs that have a definition, by the words of their command.
-pub const OUTPUTS: [&str; 20] = [
+pub const OUTPUTS: [&str; 22] = [
     "event",
     "summary",
     "ct-count",
@@ -25,6 +25,8 @@ pub const OUTPUTS: [&str; 20] = [
     "metrics",
     "maps",
     "capacity",
+    "diff",
+    "top",
     "doctor",
     "explain",
     "why",
