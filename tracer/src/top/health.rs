@@ -134,8 +134,7 @@ impl Health {
             Metrics::Unavailable(why) => Err(format!("not compared: {}", safe(why))),
         };
         lines.push(Line::from(format!("{:<34}  {}", "events", "Cilium's own count")).style(paint.label()));
-        for at in 0..events.len() {
-            let (name, count) = events[at];
+        for (at, (name, count)) in events.iter().enumerate() {
             let mut line = Line::from(format!("  {:<18}{count:>12}  ", spaced(name)));
             match &compared {
                 Ok(counters) => {
