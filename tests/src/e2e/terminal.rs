@@ -69,9 +69,9 @@ impl Screen {
             }
             byte => {
                 let length = match byte {
-                    ..0x80 => 1,
-                    ..0xe0 => 2,
-                    ..0xf0 => 3,
+                    0..0x80 => 1,
+                    0x80..0xe0 => 2,
+                    0xe0..0xf0 => 3,
                     _ => 4,
                 };
                 let text = String::from_utf8_lossy(bytes.get(..length)?).into_owned();
