@@ -20,10 +20,21 @@ pub struct CiliumFacts {
 pub fn accepts_header(scratch: *const Scratch, cilium: CiliumFacts) -> bool {
     // SAFETY: `scratch` is a live map value.
     let header = unsafe { &(*scratch).header };
-    identities(cilium)
-        && reason(cilium.reason)
-        && interface(header.ifindex)
-        && kernel_reason(header.flags, header.reason)
+    accepts_cilium(cilium)
+        && accepts_interface(header.ifindex)
+        && accepts_kernel_reason(header.flags, header.reason)
+}
+
+/// Tests what Cilium said.
+#[inline(always)]
+pub fn accepts_cilium(cilium: CiliumFacts) -> bool {
+    identities(cilium) && reason(cilium.reason)
+}
+
+/// Whether any test needs the packet's device.
+#[inline(always)]
+pub fn needs_interface() -> bool {
+    global!(FILTER.ifindex_count) != 0
 }
 
 /// Whether any test needs the packet's bytes.
@@ -63,42 +74,26 @@ fn identities(cilium: CiliumFacts) -> bool {
     false
 }
 
-#[inline(always)]
-fn bit(words: &[u64; 4], number: u8) -> bool {
-    let word = (number >> 6) as usize & 3;
-    words[word] & (1 << (number & 63)) != 0
+/// Bit `number` of a set of 256 in the filter.
+macro_rules! has_bit {
+    ($set:ident, $number:expr) => {
+        global!(FILTER.$set[($number >> 6) as usize & 3]) & (1 << ($number & 63)) != 0
+    };
 }
 
 #[inline(always)]
 fn reason(reason: u8) -> bool {
-    if global!(FILTER.by_reason) == 0 || reason == 0 {
-        return true;
-    }
-    let words = [
-        global!(FILTER.reasons[0]),
-        global!(FILTER.reasons[1]),
-        global!(FILTER.reasons[2]),
-        global!(FILTER.reasons[3]),
-    ];
-    bit(&words, reason)
+    global!(FILTER.by_reason) == 0 || reason == 0 || has_bit!(reasons, reason)
 }
 
 #[inline(always)]
 fn protocol(facts: &Facts) -> bool {
-    if global!(FILTER.by_protocol) == 0 || facts.protocol == 0 {
-        return true;
-    }
-    let words = [
-        global!(FILTER.protocols[0]),
-        global!(FILTER.protocols[1]),
-        global!(FILTER.protocols[2]),
-        global!(FILTER.protocols[3]),
-    ];
-    bit(&words, facts.protocol)
+    global!(FILTER.by_protocol) == 0 || facts.protocol == 0 || has_bit!(protocols, facts.protocol)
 }
 
+/// Tests the number of the packet's device, 0 without one.
 #[inline(always)]
-fn interface(ifindex: u32) -> bool {
+pub fn accepts_interface(ifindex: u32) -> bool {
     let count = global!(FILTER.ifindex_count);
     if count == 0 || ifindex == 0 {
         return true;
@@ -111,8 +106,9 @@ fn interface(ifindex: u32) -> bool {
     false
 }
 
+/// Tests the kernel's drop reason, if `flags` say that there is one.
 #[inline(always)]
-fn kernel_reason(flags: u16, reason: u32) -> bool {
+pub fn accepts_kernel_reason(flags: u16, reason: u32) -> bool {
     let count = global!(FILTER.kernel_reason_count);
     if count == 0 || flags & flag::HAS_REASON == 0 {
         return true;

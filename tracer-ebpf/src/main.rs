@@ -8,10 +8,12 @@
 
 mod capture;
 mod counters;
+mod device;
 mod emit;
 mod filter;
 mod free;
 mod maps;
+mod members;
 mod message;
 mod packet;
 mod settings;

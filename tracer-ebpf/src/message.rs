@@ -10,14 +10,16 @@ use aya_ebpf::programs::{FEntryContext, ProbeContext};
 use aya_log_ebpf::debug;
 use tracer_common::event::{DEV_TYPE_UNKNOWN, MAX_META, flag, kind, tap};
 
-use crate::capture::capture;
+use crate::capture::capture_behind;
 use crate::counters::{Counters, Outcome, count};
+use crate::device;
 use crate::emit::emit;
 use crate::filter::{CiliumFacts, accepts_header, accepts_packet, needs_packet};
 use crate::maps::{EVENTS_MAP_IDS, EVENTS_MAPS, MESSAGE_SCRATCH, STATE, Scratch, XDP_SCRATCH, fate};
+use crate::members::read_kernel;
 use crate::settings::{global, offset};
 use crate::similar::is_too_many;
-use crate::skb::{Extent, data_extent, describe, describe_device, load_skb, read_kernel};
+use crate::skb::{Extent, SkbCopy, data_extent, describe};
 
 /// Types of notifications (first byte).
 const DROP: u8 = 1;
@@ -182,7 +184,7 @@ fn wanted(scratch: *mut Scratch, meta: &MetaStart, extent: &Extent) -> bool {
     // SAFETY: `scratch` is a live map value.
     let header = unsafe { &(*scratch).header };
     let behind = u32::from(header.meta_len);
-    capture(scratch, behind, extent);
+    capture_behind(scratch, behind, extent);
     let behind = core::hint::black_box(behind);
     if behind as usize > MAX_META {
         return true;
@@ -228,7 +230,7 @@ fn copy_meta(scratch: *mut Scratch, call: &Call) -> bool {
     }
     let size = if call.meta_size > MAX_META as u64 { MAX_META as u32 } else { call.meta_size as u32 };
     let size = core::hint::black_box(size);
-    if size == 0 || size as usize > MAX_META {
+    if size as usize > MAX_META {
         return false;
     }
     // SAFETY: `scratch` is a live map value.
@@ -264,9 +266,10 @@ fn meta_start(scratch: *const Scratch) -> MetaStart {
 fn skb_packet(scratch: *mut Scratch, skb: u64) -> (Extent, bool) {
     // SAFETY: `scratch` is a live map value.
     unsafe { (*scratch).header.skb = skb };
-    let readable = load_skb(scratch, skb);
-    describe(scratch);
-    (data_extent(scratch), readable)
+    let copy = SkbCopy(scratch);
+    let readable = copy.load(skb);
+    describe(scratch, copy);
+    (data_extent(copy), readable)
 }
 
 /// Describes the packet of an XDP program: no `sk_buff` yet, all of it in one piece as far as it matters.
@@ -285,7 +288,7 @@ fn xdp_packet(scratch: *mut Scratch, xdp: u64) -> (Extent, bool) {
     header.protocol = 0;
     header.vlan_tci = 0;
     header.dev_type = DEV_TYPE_UNKNOWN;
-    describe_device(scratch, pointer(queue, offset!(rxq_dev)));
+    device::describe(scratch, pointer(queue, offset!(rxq_dev)));
     header.iif = header.ifindex;
     let extent = Extent { start: tracer_common::event::start::DATA, address: data, linear: length, length };
     (extent, data != 0 && end >= data)

@@ -38,31 +38,32 @@ pub struct Bytes {
 }
 
 impl Bytes {
-    /// The `N` bytes at `offset`, if they were captured.
+    /// The `N` bytes at `offset`, if they were captured. One test for all: each costs as much as the loads behind it.
     #[inline(always)]
-    fn array<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+    fn part<const N: usize>(&self, offset: u32) -> Option<&[u8; N]> {
         let offset = core::hint::black_box(offset);
         if offset as usize > MAX_SNAPLEN - N || offset + N as u32 > self.length {
             return None;
         }
         // SAFETY: `base` points to MAX_SNAPLEN bytes of a map value, and the offset was just checked.
-        Some(unsafe { self.base.add(offset as usize).cast::<[u8; N]>().read_unaligned() })
+        Some(unsafe { &*self.base.add(offset as usize).cast::<[u8; N]>() })
     }
 
     #[inline(always)]
     fn be16(&self, offset: u32) -> Option<u16> {
-        self.array(offset).map(u16::from_be_bytes)
+        self.part::<2>(offset).map(|part| be16(part, 0))
     }
+}
 
-    #[inline(always)]
-    fn byte(&self, offset: u32) -> Option<u8> {
-        self.array::<1>(offset).map(|[byte]| byte)
-    }
+#[inline(always)]
+fn be16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
 
-    #[inline(always)]
-    fn word(&self, offset: u32) -> Option<u32> {
-        self.array(offset).map(u32::from_ne_bytes)
-    }
+/// Four bytes as they lie in memory.
+#[inline(always)]
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// Finds the network header and reads what the filter needs.
@@ -107,43 +108,31 @@ fn link_layer(bytes: &Bytes) -> Option<(u16, u32)> {
 
 #[inline(always)]
 fn ipv4(bytes: &Bytes, offset: u32, facts: &mut Facts) -> Option<()> {
-    let first = bytes.byte(offset)?;
-    let header = u32::from(first & 0x0f) * 4;
-    let fragment = bytes.be16(offset + 6)? & 0x1fff;
-    let protocol = bytes.byte(offset + 9)?;
-    let mapped = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
-    facts.source = [0, 0, mapped, bytes.word(offset + 12)?];
-    facts.destination = [0, 0, mapped, bytes.word(offset + 16)?];
-    facts.protocol = protocol;
-    facts.version = 4;
-    if first >> 4 != 4 || header < Ipv4Hdr::LEN as u32 {
-        facts.version = 0;
+    let ip = bytes.part::<{ Ipv4Hdr::LEN }>(offset)?;
+    let header = u32::from(ip[0] & 0x0f) * 4;
+    if ip[0] >> 4 != 4 || header < Ipv4Hdr::LEN as u32 {
         return None;
     }
-    if fragment == 0 { ports(bytes, offset + header, protocol, facts) } else { None }
+    let mapped = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+    facts.version = 4;
+    facts.protocol = ip[9];
+    facts.source = [0, 0, mapped, word(ip, 12)];
+    facts.destination = [0, 0, mapped, word(ip, 16)];
+    let fragment = be16(ip, 6) & 0x1fff;
+    if fragment == 0 { ports(bytes, offset + header, facts.protocol, facts) } else { None }
 }
 
 #[inline(always)]
 fn ipv6(bytes: &Bytes, offset: u32, facts: &mut Facts) -> Option<()> {
-    let first = bytes.byte(offset)?;
-    let next = bytes.byte(offset + 6)?;
-    facts.source = [
-        bytes.word(offset + 8)?,
-        bytes.word(offset + 12)?,
-        bytes.word(offset + 16)?,
-        bytes.word(offset + 20)?,
-    ];
-    facts.destination = [
-        bytes.word(offset + 24)?,
-        bytes.word(offset + 28)?,
-        bytes.word(offset + 32)?,
-        bytes.word(offset + 36)?,
-    ];
-    if first >> 4 != 6 {
+    let ip = bytes.part::<{ Ipv6Hdr::LEN }>(offset)?;
+    if ip[0] >> 4 != 6 {
         return None;
     }
     facts.version = 6;
+    facts.source = [word(ip, 8), word(ip, 12), word(ip, 16), word(ip, 20)];
+    facts.destination = [word(ip, 24), word(ip, 28), word(ip, 32), word(ip, 36)];
     // Behind an extension header the protocol stays unknown.
+    let next = ip[6];
     if !matches!(next, TCP | UDP | SCTP | ICMP | ICMPV6) {
         return None;
     }
@@ -157,11 +146,10 @@ fn ports(bytes: &Bytes, offset: u32, protocol: u8, facts: &mut Facts) -> Option<
     if !matches!(protocol, TCP | UDP | SCTP) {
         return None;
     }
-    let source = bytes.be16(offset)?;
-    let destination = bytes.be16(offset + 2)?;
-    facts.source_port = source;
-    facts.destination_port = destination;
-    if protocol == UDP && TUNNEL_PORTS.contains(&destination) {
+    let ports = bytes.part::<4>(offset)?;
+    facts.source_port = be16(ports, 0);
+    facts.destination_port = be16(ports, 2);
+    if protocol == UDP && TUNNEL_PORTS.contains(&facts.destination_port) {
         *facts = Facts::default();
     }
     Some(())

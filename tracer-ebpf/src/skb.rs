@@ -1,75 +1,101 @@
-//! Kernel structures by offset: one bulk read of the `sk_buff` and one of the `net_device`, then fields are
-//! picked from the copies.
+//! What a record tells of an `sk_buff`: the header fields, and where its packet lies.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use tracer_common::config::{ABSENT, MAX_DEV_SPAN, MAX_SKB_SPAN};
-use tracer_common::event::{DEV_TYPE_UNKNOWN, flag};
+use tracer_common::config::MAX_SKB_SPAN;
+use tracer_common::event::{flag, start};
 
+use crate::device;
 use crate::maps::Scratch;
+use crate::members::{Address, Copied, Members, Number, Typed, is_kernel_address, read_kernel};
 use crate::settings::offset;
 
-/// Kernel addresses lie in the upper half; `skb->dev` shares its place with socket bookkeeping.
-const LOWEST_KERNEL_ADDRESS: u64 = 0xff00_0000_0000_0000;
 /// `mac_header` of a packet that has none.
 const NO_MAC_HEADER: u16 = u16::MAX;
 
-/// Copies `size` bytes of kernel memory; false if they are not readable.
-#[inline(always)]
-pub fn read_kernel(to: *mut u8, size: u32, from: u64) -> bool {
-    // SAFETY: `to` points to at least `size` bytes of a map value (checked by the verifier); the helper
-    // itself guards the source.
-    unsafe { bpf_probe_read_kernel(to.cast(), size, from as *const _) == 0 }
+/// An `sk_buff`, whichever way its members are had.
+pub trait Skb: Members {
+    /// `__sk_buff.cb`, which the kernel keeps behind the first 8 bytes of `sk_buff.cb`.
+    fn control_words(self) -> [u32; 5];
+    /// Its device.
+    fn device(self) -> Option<impl Members>;
+    /// Inode number of its device's network namespace; 0 without a device.
+    fn netns(self) -> u32;
+    /// Copies the device's members into the header.
+    fn describe_device(self, scratch: *mut Scratch);
 }
 
-macro_rules! reader {
-    ($name:ident, $int:ty) => {
-        /// The number at `offset` of a copied structure, 0 beyond its end.
-        #[inline(always)]
-        pub fn $name(copy: *const u8, size: usize, offset: u32) -> $int {
-            let offset = offset as usize;
-            if offset > size - size_of::<$int>() {
-                return 0;
-            }
-            // SAFETY: in bounds as just checked; alignment does not matter to an unaligned read.
-            unsafe { copy.add(offset).cast::<$int>().read_unaligned() }
-        }
-    };
-}
-reader!(read_u8, u8);
-reader!(read_u16, u16);
-reader!(read_u32, u32);
-reader!(read_u64, u64);
-
-/// Copies the part of the `sk_buff` that holds every needed member.
-#[inline(always)]
-pub fn load_skb(scratch: *mut Scratch, skb: u64) -> bool {
-    let span = offset!(skb_span);
-    if span == 0 || span as usize > MAX_SKB_SPAN {
-        return false;
+impl Skb for Typed {
+    #[inline(always)]
+    fn control_words(self) -> [u32; 5] {
+        let cb = self.inner(offset!(skb_cb));
+        [cb.get(8), cb.get(12), cb.get(16), cb.get(20), cb.get(24)]
     }
-    // SAFETY: `scratch` is a live map value.
-    let to = unsafe { (&raw mut (*scratch).skb).cast::<u8>() };
-    read_kernel(to, span, skb)
+
+    #[inline(always)]
+    fn device(self) -> Option<impl Members> {
+        self.follow(offset!(skb_dev))
+    }
+
+    #[inline(always)]
+    fn netns(self) -> u32 {
+        self.follow(offset!(skb_dev)).map_or(0, device::netns_of)
+    }
+
+    #[inline(always)]
+    fn describe_device(self, scratch: *mut Scratch) {
+        device::describe_typed(scratch, self.follow(offset!(skb_dev)));
+    }
 }
 
-/// The copied `sk_buff`.
-#[inline(always)]
-pub fn skb_copy(scratch: *const Scratch) -> *const u8 {
-    // SAFETY: `scratch` is a live map value; no reference is made.
-    unsafe { (&raw const (*scratch).skb).cast() }
+/// The copy of an `sk_buff` in the scratch.
+#[derive(Clone, Copy)]
+pub struct SkbCopy(pub *mut Scratch);
+
+impl SkbCopy {
+    /// Copies the part of the `sk_buff` that holds every needed member.
+    #[inline(always)]
+    pub fn load(self, skb: u64) -> bool {
+        let span = offset!(skb_span);
+        if span == 0 || span as usize > MAX_SKB_SPAN {
+            return false;
+        }
+        // SAFETY: `scratch` is a live map value.
+        let to = unsafe { (&raw mut (*self.0).skb).cast::<u8>() };
+        read_kernel(to, span, skb)
+    }
 }
 
-/// A member of the copied `sk_buff`.
-macro_rules! skb_field {
-    ($scratch:expr, $reader:ident, $field:ident) => {
-        $crate::skb::$reader(
-            $crate::skb::skb_copy($scratch),
-            tracer_common::config::MAX_SKB_SPAN,
-            $crate::settings::offset!($field),
-        )
-    };
+impl Members for SkbCopy {
+    #[inline(always)]
+    fn get<T: Number>(self, offset: u32) -> T {
+        // SAFETY: `scratch` is a live map value; no reference is made.
+        let copy = unsafe { (&raw const (*self.0).skb).cast::<u8>() };
+        Copied::<MAX_SKB_SPAN>(copy).get(offset)
+    }
 }
-pub(crate) use skb_field;
+
+impl Skb for SkbCopy {
+    #[inline(always)]
+    fn control_words(self) -> [u32; 5] {
+        let word = |index: u32| self.get(offset!(skb_cb).wrapping_add(8 + 4 * index));
+        [word(0), word(1), word(2), word(3), word(4)]
+    }
+
+    #[inline(always)]
+    fn device(self) -> Option<impl Members> {
+        let dev = self.get::<u64>(offset!(skb_dev));
+        is_kernel_address(dev).then_some(Address(dev))
+    }
+
+    #[inline(always)]
+    fn netns(self) -> u32 {
+        self.device().map_or(0, |dev| device::netns_at(dev.get(offset!(dev_net))))
+    }
+
+    #[inline(always)]
+    fn describe_device(self, scratch: *mut Scratch) {
+        device::describe(scratch, self.get(offset!(skb_dev)));
+    }
+}
 
 /// Where the captured bytes start, and how far they may reach.
 pub struct Extent {
@@ -84,34 +110,33 @@ pub struct Extent {
 
 /// The extent of a freed packet: from its link-layer header where there is one.
 #[inline(always)]
-pub fn freed_extent(scratch: *const Scratch) -> Extent {
-    use tracer_common::event::start;
-    let head = skb_field!(scratch, read_u64, skb_head);
-    let data = skb_field!(scratch, read_u64, skb_data);
-    let mac = skb_field!(scratch, read_u16, skb_mac_header);
-    let network = skb_field!(scratch, read_u16, skb_network_header);
+pub fn freed_extent(skb: impl Skb) -> Extent {
+    let head = skb.get::<u64>(offset!(skb_head));
+    let data = skb.get::<u64>(offset!(skb_data));
+    let mac = skb.get::<u16>(offset!(skb_mac_header));
+    let network = skb.get::<u16>(offset!(skb_network_header));
     let mac_address = head.wrapping_add(u64::from(mac));
     let network_address = head.wrapping_add(u64::from(network));
     if mac != NO_MAC_HEADER && mac_address <= data {
-        from(scratch, start::MAC, mac_address, data)
+        from(skb, start::MAC, mac_address, data)
     } else if network != 0 && network_address <= data {
-        from(scratch, start::NETWORK, network_address, data)
+        from(skb, start::NETWORK, network_address, data)
     } else {
-        from(scratch, start::DATA, data, data)
+        from(skb, start::DATA, data, data)
     }
 }
 
 /// The extent of a packet at a tc hook, where `data` stands at the first header.
 #[inline(always)]
-pub fn data_extent(scratch: *const Scratch) -> Extent {
-    let data = skb_field!(scratch, read_u64, skb_data);
-    from(scratch, tracer_common::event::start::DATA, data, data)
+pub fn data_extent(skb: impl Skb) -> Extent {
+    let data = skb.get::<u64>(offset!(skb_data));
+    from(skb, start::DATA, data, data)
 }
 
 #[inline(always)]
-fn from(scratch: *const Scratch, start: u8, address: u64, data: u64) -> Extent {
-    let length = skb_field!(scratch, read_u32, skb_len);
-    let paged = skb_field!(scratch, read_u32, skb_data_len);
+fn from(skb: impl Skb, start: u8, address: u64, data: u64) -> Extent {
+    let length = skb.get::<u32>(offset!(skb_len));
+    let paged = skb.get::<u32>(offset!(skb_data_len));
     let before = data.wrapping_sub(address) as u32;
     let linear = length.saturating_sub(paged);
     Extent { start, address, linear: before.wrapping_add(linear), length: before.wrapping_add(length) }
@@ -119,109 +144,30 @@ fn from(scratch: *const Scratch, start: u8, address: u64, data: u64) -> Extent {
 
 /// Fills the header fields that come from the `sk_buff` and its device.
 #[inline(always)]
-pub fn describe(scratch: *mut Scratch) {
+pub fn describe(scratch: *mut Scratch, skb: impl Skb) {
     // SAFETY: `scratch` is a live map value.
     let header = unsafe { &mut (*scratch).header };
-    header.iif = skb_field!(scratch, read_u32, skb_iif);
-    header.mark = skb_field!(scratch, read_u32, skb_mark);
-    header.hash = skb_field!(scratch, read_u32, skb_hash);
-    header.protocol = skb_field!(scratch, read_u16, skb_protocol);
-    describe_vlan(scratch);
-    describe_device(scratch, skb_field!(scratch, read_u64, skb_dev));
+    header.iif = skb.get(offset!(skb_iif));
+    header.mark = skb.get(offset!(skb_mark));
+    header.hash = skb.get(offset!(skb_hash));
+    header.protocol = skb.get(offset!(skb_protocol));
+    describe_vlan(scratch, skb);
+    skb.describe_device(scratch);
 }
 
 #[inline(always)]
-fn describe_vlan(scratch: *mut Scratch) {
-    let tci = skb_field!(scratch, read_u16, skb_vlan_tci);
+fn describe_vlan(scratch: *mut Scratch, skb: impl Skb) {
     let mask = offset!(vlan_present_mask);
     let present = if mask == 0 {
-        skb_field!(scratch, read_u32, skb_vlan_present) != 0
+        skb.get::<u32>(offset!(skb_vlan_present)) != 0
     } else {
-        u32::from(skb_field!(scratch, read_u8, skb_vlan_present)) & mask != 0
+        u32::from(skb.get::<u8>(offset!(skb_vlan_present))) & mask != 0
     };
     // SAFETY: `scratch` is a live map value.
     let header = unsafe { &mut (*scratch).header };
-    header.vlan_tci = if present { tci } else { 0 };
+    header.vlan_tci = 0;
     if present {
+        header.vlan_tci = skb.get(offset!(skb_vlan_tci));
         header.flags |= flag::HAS_VLAN;
-    }
-}
-
-/// Copies the device's members into the header; leaves it without a device if there is none.
-#[inline(always)]
-pub fn describe_device(scratch: *mut Scratch, dev: u64) {
-    // SAFETY: `scratch` is a live map value.
-    let header = unsafe { &mut (*scratch).header };
-    header.ifindex = 0;
-    header.netns = 0;
-    header.dev_type = DEV_TYPE_UNKNOWN;
-    header.ifname = [0; 16];
-    if dev < LOWEST_KERNEL_ADDRESS || !load_device(scratch, dev) {
-        return;
-    }
-    // SAFETY: `scratch` is a live map value.
-    let copy = unsafe { (&raw const (*scratch).dev).cast::<u8>() };
-    header.ifindex = read_u32(copy, MAX_DEV_SPAN, place(offset!(dev_ifindex), IFINDEX_AT));
-    header.dev_type = read_u16(copy, MAX_DEV_SPAN, place(offset!(dev_type), TYPE_AT));
-    let name = place(offset!(dev_name), NAME_AT) as usize;
-    if name <= MAX_DEV_SPAN - 16 {
-        // SAFETY: in bounds as just checked.
-        header.ifname = unsafe { copy.add(name).cast::<[u8; 16]>().read_unaligned() };
-    }
-    header.netns = netns(scratch, read_u64(copy, MAX_DEV_SPAN, place(offset!(dev_net), NET_AT)));
-    header.flags |= flag::HAS_DEV;
-}
-
-/// Places in the copy where members go that had to be read one by one.
-const IFINDEX_AT: u32 = 0;
-const TYPE_AT: u32 = 4;
-const NET_AT: u32 = 8;
-const NAME_AT: u32 = 16;
-
-/// Place of a `net_device` member in the copy.
-#[inline(always)]
-fn place(offset: u32, alone: u32) -> u32 {
-    if offset!(dev_span) == 0 { alone } else { offset.wrapping_sub(offset!(dev_base)) }
-}
-
-/// Copies the part of the `net_device` that holds every needed member, or each member where they lie too far
-/// apart for one read (before 6.6).
-#[inline(always)]
-fn load_device(scratch: *mut Scratch, dev: u64) -> bool {
-    let span = offset!(dev_span);
-    // SAFETY: `scratch` is a live map value.
-    let copy = unsafe { (&raw mut (*scratch).dev).cast::<u8>() };
-    if span as usize > MAX_DEV_SPAN {
-        return false;
-    }
-    if span != 0 {
-        return read_kernel(copy, span, dev.wrapping_add(u64::from(offset!(dev_base))));
-    }
-    load_member(copy, IFINDEX_AT, 4, dev, offset!(dev_ifindex))
-        && load_member(copy, TYPE_AT, 2, dev, offset!(dev_type))
-        && load_member(copy, NET_AT, 8, dev, offset!(dev_net))
-        && load_member(copy, NAME_AT, 16, dev, offset!(dev_name))
-}
-
-#[inline(always)]
-fn load_member(copy: *mut u8, at: u32, size: u32, dev: u64, offset: u32) -> bool {
-    // SAFETY: the places end below 32 bytes.
-    read_kernel(unsafe { copy.add(at as usize) }, size, dev.wrapping_add(u64::from(offset)))
-}
-
-/// Inode number of a network namespace.
-#[inline(always)]
-fn netns(scratch: *mut Scratch, net: u64) -> u32 {
-    let offset = offset!(net_inum);
-    if offset == ABSENT || net < LOWEST_KERNEL_ADDRESS {
-        return 0;
-    }
-    // SAFETY: `scratch` is a live map value; its header field is written by this program alone.
-    let to = unsafe { (&raw mut (*scratch).header.netns).cast::<u8>() };
-    if read_kernel(to, 4, net.wrapping_add(u64::from(offset))) {
-        // SAFETY: as above.
-        unsafe { (*scratch).header.netns }
-    } else {
-        0
     }
 }

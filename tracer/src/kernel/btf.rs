@@ -180,11 +180,33 @@ impl Btf {
         std::str::from_utf8(&rest[..end]).unwrap_or_default()
     }
 
-    /// First type of one of `kinds` with this name.
-    fn find(&self, name: &'static str, kinds: &[u32]) -> Result<Head, BtfError> {
-        self.heads()
-            .find(|head| kinds.contains(&head.kind) && self.name(head.name) == name)
+    /// Whether the name at a string offset is this one: cheaper than reading each name to compare it.
+    fn is_named(&self, offset: u32, name: &str) -> bool {
+        let local = offset.checked_sub(self.first_string).map(|o| o as usize);
+        let rest = local.and_then(|o| self.data[self.strings.clone()].get(o..)).unwrap_or_default();
+        rest.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+    }
+
+    /// First type of one of `kinds` with this name, and its number.
+    fn find_numbered(&self, name: &'static str, kinds: &[u32]) -> Result<(u32, Head), BtfError> {
+        (self.first_id..)
+            .zip(self.heads())
+            .find(|(_, head)| kinds.contains(&head.kind) && self.is_named(head.name, name))
             .ok_or(BtfError::NoType { name })
+    }
+
+    fn find(&self, name: &'static str, kinds: &[u32]) -> Result<Head, BtfError> {
+        self.find_numbered(name, kinds).map(|(_, head)| head)
+    }
+
+    /// Number of the typedef with this name.
+    pub fn typedef_id(&self, name: &'static str) -> Result<u32, BtfError> {
+        self.find_numbered(name, &[KIND_TYPEDEF]).map(|(id, _)| id)
+    }
+
+    /// Number of the function with this name.
+    pub fn function_id(&self, name: &'static str) -> Result<u32, BtfError> {
+        self.find_numbered(name, &[KIND_FUNC]).map(|(id, _)| id)
     }
 
     /// A member of a structure, also inside its anonymous structures and unions.
@@ -215,7 +237,7 @@ impl Btf {
     fn member_in(&self, head: &Head, wanted: &str, depth: u32) -> Option<Member> {
         self.members(head).find_map(|(name, id, member)| {
             if name != 0 {
-                return (self.name(name) == wanted).then_some(member);
+                return self.is_named(name, wanted).then_some(member);
             }
             let inner = self.resolve(id).filter(|h| matches!(h.kind, KIND_STRUCT | KIND_UNION))?;
             let found = self.member_in(&inner, wanted, depth.checked_sub(1)?)?;
@@ -276,7 +298,7 @@ impl Btf {
 
     /// Whether the kernel has a function of this name.
     pub fn has_function(&self, name: &'static str) -> bool {
-        self.find(name, &[KIND_FUNC]).is_ok()
+        self.function_id(name).is_ok()
     }
 }
 
@@ -381,6 +403,14 @@ mod tests {
         assert_eq!(btf.enumerators_with_marker(0x2_0000).unwrap(), expected);
         let btf = Btf::parse(blob(&flags, strings), None).unwrap();
         assert_eq!(btf.enumerators_with_marker(0x2_0000), None);
+    }
+
+    #[test]
+    fn functions_and_typedefs_have_their_numbers() {
+        let types = [1, info(KIND_INT, 0), 4, 32, 5, info(KIND_TYPEDEF, 0), 1, 5, info(KIND_FUNC, 0), 0];
+        let btf = Btf::parse(blob(&types, b"\0int\0name\0names\0"), None).unwrap();
+        assert_eq!((btf.typedef_id("name").unwrap(), btf.function_id("name").unwrap()), (2, 3));
+        assert!(btf.typedef_id("nam").is_err() && btf.typedef_id("names").is_err());
     }
 
     #[test]

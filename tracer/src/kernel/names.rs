@@ -19,12 +19,20 @@ enum Loading {
     Done(Symbols),
 }
 
-impl RunningKernel {
-    /// Starts reading the symbol table with the rights that the caller has now.
-    pub fn new(reasons: DropReasons) -> Self {
+/// The symbol table being read.
+pub struct SymbolReader(Loading);
+
+impl SymbolReader {
+    /// Starts reading, with the rights that the caller has now.
+    pub fn start() -> Self {
         let reader = thread::Builder::new().name("symbols".to_owned()).spawn(Symbols::load);
-        let symbols = reader.map_or_else(|_| Loading::Done(Symbols::default()), Loading::Running);
-        Self { reasons, symbols }
+        Self(reader.map_or_else(|_| Loading::Done(Symbols::default()), Loading::Running))
+    }
+}
+
+impl RunningKernel {
+    pub fn new(reasons: DropReasons, symbols: SymbolReader) -> Self {
+        Self { reasons, symbols: symbols.0 }
     }
 
     pub fn reasons(&self) -> &DropReasons {

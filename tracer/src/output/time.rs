@@ -156,7 +156,10 @@ impl Clock {
 
 /// The local time zone: `TZ`, else /etc/localtime, else UTC.
 pub fn local_zone() -> TimeZone {
-    TimeZone::try_system().unwrap_or(TimeZone::UTC)
+    // Asked for the system's zone, jiff first lists every file of the time zone database.
+    let file = || TimeZone::tzif("Local", &std::fs::read("/etc/localtime").ok()?).ok();
+    let zone = if std::env::var_os("TZ").is_none() { file() } else { None };
+    zone.or_else(|| TimeZone::try_system().ok()).unwrap_or(TimeZone::UTC)
 }
 
 fn write_fraction(out: &mut Vec<u8>, fraction: Fraction, nanoseconds: u32) {

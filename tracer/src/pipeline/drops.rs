@@ -33,7 +33,7 @@ use crate::filter::{FilterSet, KernelReason};
 use crate::kernel::btf::Btf;
 use crate::kernel::clock::WallOffset;
 use crate::kernel::drop_reason::DropReasons;
-use crate::kernel::names::RunningKernel;
+use crate::kernel::names::{RunningKernel, SymbolReader};
 use crate::kernel::{memory, rights};
 use crate::model::flow::message_type;
 use crate::output::banner::{Banner, TapLine, TapStatus};
@@ -41,7 +41,7 @@ use crate::output::color::{self, ColorEnv};
 use crate::output::{Node, Printer};
 use crate::packet::decode::TunnelPorts;
 use crate::probe::taps::{MessageTap, Tap, TapState};
-use crate::probe::{Plan, Probe};
+use crate::probe::{Loader, Plan, Probe};
 
 /// Bytes of the ring buffer: 80 ms of the worst flood that one CPU can make.
 const RING_BYTES: u32 = 8 << 20;
@@ -104,6 +104,7 @@ impl Attached {
 
 /// Finds the node, attaches, and says so.
 pub(super) fn attach(global: &Global, plan: &mut DropsPlan) -> Result<Attached, RunError> {
+    let loader = Loader::prepare();
     let view = node_view(global, plan.require_cilium)?;
     let btf = Btf::vmlinux()?;
     let reasons = DropReasons::read(&btf)?;
@@ -113,14 +114,16 @@ pub(super) fn attach(global: &Global, plan: &mut DropsPlan) -> Result<Attached, 
     );
     plan.notes.extend(unknown_reasons(&plan.filter, &reasons));
     let home_netns = home::network_namespace(view.lxc_entries());
-    let probe =
-        Probe::start(&probe_plan(plan, global, &pushed, view.events_map(), home_netns), &btf, &reasons)?;
+    // Read while the kernel verifies the programs, so that the first event need not wait for it.
+    let symbols = SymbolReader::start();
+    let probe_plan = probe_plan(plan, global, &pushed, view.events_map(), home_netns);
+    let probe = Probe::start(loader, &probe_plan, &btf, &reasons)?;
     drop(btf);
     memory::give_back();
     if !global.quiet {
         banner(&probe, plan, &pushed, &view).write(&mut io::stderr().lock())?;
     }
-    Ok(Attached { probe, view, kernel: RunningKernel::new(reasons), home_netns })
+    Ok(Attached { probe, view, kernel: RunningKernel::new(reasons, symbols), home_netns })
 }
 
 /// The reader at work in its thread.

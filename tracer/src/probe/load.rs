@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::thread::{self, JoinHandle};
 
 use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, FEntry, KProbe, Program, ProgramError, RawTracePoint};
@@ -10,6 +11,7 @@ use tracer_common::config::{ABSENT, Filter, Offsets, Settings};
 use tracer_common::id::MapId;
 use zerocopy::IntoBytes as _;
 
+use super::attach_types::attach_types;
 use super::counters::Counters;
 use super::error::{ProbeError, is_permission, one_line};
 use super::misses;
@@ -53,6 +55,21 @@ pub struct Plan {
     pub debug: bool,
 }
 
+/// A loader in the making. aya's reads all of the kernel's types as it is made, whether or not it will need them: a thread
+/// does that while others look at the node.
+pub struct Loader(Option<JoinHandle<EbpfLoader<'static>>>);
+
+impl Loader {
+    pub fn prepare() -> Self {
+        Self(thread::Builder::new().name("loader".to_owned()).spawn(EbpfLoader::new).ok())
+    }
+
+    /// Waits for it.
+    fn ready(self) -> EbpfLoader<'static> {
+        self.0.and_then(|thread| thread.join().ok()).unwrap_or_default()
+    }
+}
+
 /// The attached programs. Dropping it detaches and frees everything.
 pub struct Probe {
     /// Owns programs and links; `None` once detached.
@@ -66,11 +83,12 @@ pub struct Probe {
 
 impl Probe {
     /// Loads and attaches. `btf` and `reasons` are of the running kernel.
-    pub fn start(plan: &Plan, btf: &Btf, reasons: &DropReasons) -> Result<Self, ProbeError> {
+    pub fn start(loader: Loader, plan: &Plan, btf: &Btf, reasons: &DropReasons) -> Result<Self, ProbeError> {
         let offsets = layout::offsets(btf)?;
         let settings = settings(plan, btf, reasons);
-        let aya_btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::NoTypeInformation(error.into()))?;
-        let mut ebpf = load_object(plan, &offsets, &settings, &aya_btf)?;
+        let aya_btf = attach_types(btf, &[SKB_EVENT, XDP_EVENT])
+            .map_err(|error| ProbeError::NoTypeInformation(error.into()))?;
+        let mut ebpf = load_object(loader, plan, &offsets, &settings)?;
         let mut programs = Vec::new();
         let free = attach_free(&mut ebpf, &aya_btf, &mut programs)?;
         let (message, xdp) = attach_messages(plan, &mut ebpf, &aya_btf, &mut programs);
@@ -146,14 +164,16 @@ fn settings(plan: &Plan, btf: &Btf, reasons: &DropReasons) -> Settings {
 }
 
 fn load_object(
+    loader: Loader,
     plan: &Plan,
     offsets: &Offsets,
     settings: &Settings,
-    btf: &AyaBtf,
 ) -> Result<Ebpf, ProbeError> {
     let log_level = u8::from(plan.debug) * (log::Level::Debug as u8);
-    EbpfLoader::new()
-        .btf(Some(btf))
+    // The object has no relocations against the kernel's types: the offsets are in its globals.
+    let mut loader: EbpfLoader<'_> = loader.ready();
+    loader
+        .btf(None)
         .map_max_entries("EVENTS", plan.ring_bytes)
         .map_max_entries("SIMILAR", if plan.rate_limit == 0 { 1 } else { LIMITED_FLOWS })
         .override_global("OFFSETS", offsets.as_bytes(), true)

@@ -37,7 +37,7 @@ pub fn build(root: &Path, package: &str, target_dir: &Path, tools: &Toolchain) -
     Ok(target_dir.join(TARGET).join("release").join(package))
 }
 
-fn flags(root: &Path, tools: &Toolchain) -> [String; 6] {
+fn flags(root: &Path, tools: &Toolchain) -> [String; 7] {
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_else(|_| env::consts::ARCH.to_owned());
@@ -45,6 +45,8 @@ fn flags(root: &Path, tools: &Toolchain) -> [String; 6] {
     [
         format!("--cfg=bpf_target_arch=\"{arch}\""),
         "-Cdebuginfo=2".to_owned(),
+        // Known to all kernels from 5.1 on; the default computes with 64 bits and cuts each result by two shifts.
+        "-Ctarget-cpu=v3".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         remap(root, "/tracer"),
         remap(&cargo_home, "/cargo"),

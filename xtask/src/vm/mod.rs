@@ -86,6 +86,7 @@ const KERNEL_TESTS: &[&str] = &[
     "ct::listing_keeps_the_order_in_which_entries_are_evicted",
     "drops_json::one_identity_named_and_counted",
     "drops_json::a_closed_port_shows_the_kernels_reason_and_symbol",
+    "drops_json::filters_agree_with_the_traffic",
     "drops_taps::the_best_tap_and_the_note_alone_agree",
     "drops_taps::messages_by_fentry_and_by_kprobe",
     "drops_taps::xdp_drops_are_shown_or_known_to_be_missing",

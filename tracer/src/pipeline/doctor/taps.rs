@@ -9,7 +9,7 @@ use crate::kernel::btf::Btf;
 use crate::kernel::drop_reason::DropReasons;
 use crate::pipeline::RunError;
 use crate::probe::taps::{MessageTap, Tap, TapState};
-use crate::probe::{Plan, Probe};
+use crate::probe::{Loader, Plan, Probe};
 
 /// Nothing is read from the ring.
 const RING_BYTES: u32 = 1 << 16;
@@ -38,7 +38,7 @@ fn attach(events: Option<MapId>) -> Result<[Attempt; 3], RunError> {
         home_netns: 0,
         debug: false,
     };
-    let probe = Probe::start(&plan, &btf, &reasons)?;
+    let probe = Probe::start(Loader::prepare(), &plan, &btf, &reasons)?;
     Ok(Tap::ALL.map(|tap| match probe.taps.state(tap) {
         TapState::On(hook) => Attempt::On(hook.to_string()),
         TapState::Off(why) => Attempt::Off(why.clone()),
