@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracer_common::event::TapCounters;
 
@@ -28,16 +28,44 @@ struct Reading {
     metrics: Result<MetricsSnapshot, String>,
 }
 
+/// Looks that are taken for one during which no program ran. A flood leaves no such moment.
+const LOOKS: u32 = 32;
+/// Cilium counts a drop so long before the packet is freed, at most.
+const COUNT_TO_FREE: Duration = Duration::from_micros(20);
+
 impl Reading {
+    /// Cilium's counters and ours are of one instant if no program ran from before the first was read until after the
+    /// last: else a drop in between is in one of them only.
     fn now(view: &NodeView, probe: &Probe) -> Self {
-        let metrics = match view.metrics_snapshot() {
-            None if !view.has_cilium() => Err("no Cilium here".to_owned()),
-            None => Err("no readable `cilium_metrics`".to_owned()),
-            Some(Err(error)) => Err(error.to_string()),
-            Some(Ok(snapshot)) => Ok(snapshot),
-        };
-        Self { time: boot_now(), taps: taps(probe), metrics }
+        let mut before = taps(probe);
+        let mut look = 1;
+        loop {
+            let metrics = metrics(view);
+            let read = Instant::now();
+            while read.elapsed() < COUNT_TO_FREE {
+                std::hint::spin_loop();
+            }
+            let (time, after) = (boot_now(), taps(probe));
+            if runs(&before) == runs(&after) || look == LOOKS {
+                return Self { time, taps: after, metrics };
+            }
+            (before, look) = (after, look + 1);
+        }
     }
+}
+
+fn metrics(view: &NodeView) -> Result<MetricsSnapshot, String> {
+    match view.metrics_snapshot() {
+        None if !view.has_cilium() => Err("no Cilium here".to_owned()),
+        None => Err("no readable `cilium_metrics`".to_owned()),
+        Some(Err(error)) => Err(error.to_string()),
+        Some(Ok(snapshot)) => Ok(snapshot),
+    }
+}
+
+/// How often the programs ran.
+fn runs(taps: &[TapCounters; 3]) -> u64 {
+    taps.iter().map(|tap| tap.seen).sum()
 }
 
 fn taps(probe: &Probe) -> [TapCounters; 3] {
