@@ -34,8 +34,9 @@ const MAX_REQUEST: usize = 1 << 20;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Calls that one connection may have at work.
 const MAX_CALLS: u32 = 128;
-/// Bytes that wait for one slow client; past that its stream rests.
-const MAX_WAITING: usize = 256 * 1024;
+/// Bytes that wait for one slow client; past that its stream rests. As much as a client lets be under way unless it asks
+/// for more; a hundred slow ones hold back a hundred times this.
+const MAX_WAITING: usize = 64 * 1024;
 
 /// All services.
 pub struct Router<R, A> {

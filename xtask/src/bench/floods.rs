@@ -11,15 +11,13 @@ use anyhow::{Context, Result, anyhow, ensure};
 use super::Bench;
 use super::machine::reader_cpu;
 use super::measure::{Cost, Stdout, Words, command, cost_file, measured, words};
-use super::node::{Flood, flood, go_file, signal};
+use super::node::{ATTACH, Flood, flood, go_file, ready_after, signal};
 use super::peers::Foreign;
 use super::report::{Section, verdict};
 use super::stats::{Samples, shown};
 use super::summary::Summary;
 use crate::process;
 
-/// Time that other tracers get to attach before the flood.
-const ATTACH: u32 = 5;
 /// Where nobody listens.
 const PORT: &str = "9";
 /// The sender keeps at least so much of its rate beside tracer.
@@ -187,10 +185,8 @@ fn one(bench: &Bench, reader: Reader, sender: Sender) -> Result<Run> {
     let cost = cost_file(bench);
     let mut line = words(["taskset", "-c", &reader_cpu()]);
     if !reader.is_tracer() {
-        let script = "(sleep \"$1\"; : >\"$2\") & shift 2; exec \"$@\"";
         let patience = if reader == Reader::Nobody { 0 } else { ATTACH };
-        line.extend(words(["sh", "-c", script, "sh", &patience.to_string()]));
-        line.push(go.into());
+        line.extend(ready_after(patience, &go));
     }
     line.extend(measured(bench, &cost, Stdout::Discarded, reader.line(bench, &out)));
     let flood = sender(bench, &line, &log)?;

@@ -92,6 +92,17 @@ pub fn go_file(bench: &Bench) -> PathBuf {
     bench.scratch.join("go")
 }
 
+/// Seconds that other tracers get to attach before the flood: they do not tell when they are ready.
+pub const ATTACH: u32 = 5;
+
+/// The prefix of a reader that does not make [`go_file`] itself: it is made after so many seconds.
+pub fn ready_after(seconds: u32, go: &Path) -> Words {
+    let script = "(sleep \"$1\"; : >\"$2\") & shift 2; exec \"$@\"";
+    let mut line = words(["sh", "-c", script, "sh", &seconds.to_string()]);
+    line.push(go.into());
+    line
+}
+
 /// Runs `reader` on a node and floods once [`go_file`] exists, for at most `seconds`; half a second after the flood the
 /// reader gets SIGINT. What all of them say on stderr is in `log`.
 pub fn flood(bench: &Bench, packets: u64, seconds: Option<u64>, reader: &Words, log: &Path) -> Result<Flood> {
