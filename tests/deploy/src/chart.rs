@@ -59,6 +59,7 @@ fn look_up<'a>(values: &'a Value, path: &str) -> &'a Value {
 /// As Go's templates see it.
 fn is_true(value: &Value) -> bool {
     !matches!(value, Value::Null | Value::Bool(false))
+        && *value != json!(0)
         && *value != json!({})
         && *value != json!([])
         && *value != json!("")
@@ -89,6 +90,18 @@ fn the_chart_is_what_manifest_prints() {
     let changes = [("symbols", json!(true)), ("selinux", json!(true)), ("args", json!(["maps"]))];
     assert_eq!(chart(&changes), printed(&all));
     assert_ne!(chart(&changes), printed(&settings()));
+}
+
+#[test]
+fn the_charts_server_is_probed_as_manifests_is() {
+    for (host, address) in
+        [("", "0.0.0.0:9977"), ("", "[::]:9977"), ("192.0.2.7", "192.0.2.7:9977"), ("::1", "[::1]:9977")]
+    {
+        let args = ["serve", "--metrics", address].map(str::to_owned).to_vec();
+        let changes = [("args", json!(args)), ("metrics", json!({"port": 9977, "host": host}))];
+        let printed = printed(&Settings { image: "tracer:latest".to_owned(), args, ..settings() });
+        assert_eq!(chart(&changes), printed, "{address}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, SecurityContext};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tracer::manifest::{Kind, Settings, default_args, render};
 
 use crate::strict::strictly;
@@ -85,6 +86,29 @@ fn symbols_and_selinux_are_added_where_asked_for() {
     check_spec(&spec, &["BPF", "PERFMON", "SYSLOG"]);
     let context = spec.containers[0].security_context.as_ref().unwrap();
     assert_eq!(context.se_linux_options.as_ref().unwrap().type_.as_deref(), Some("spc_t"));
+}
+
+#[test]
+fn a_server_of_figures_is_probed_where_it_listens() {
+    let args = |address: &str| ["serve", "--metrics", address].map(str::to_owned).to_vec();
+    let container = |args| {
+        let spec = daemonset(&Settings { args, ..settings() }).spec.unwrap().template.spec.unwrap();
+        check_spec(&spec, &["BPF", "PERFMON"]);
+        spec.containers.into_iter().next().unwrap()
+    };
+    let plain = container(default_args());
+    assert!(plain.ports.is_none() && plain.liveness_probe.is_none() && plain.readiness_probe.is_none());
+    for (address, host) in [("0.0.0.0:9977", None), ("127.0.0.1:9977", Some("127.0.0.1"))] {
+        let container = container(args(address));
+        let [port] = &container.ports.as_deref().unwrap() else { panic!("one port") };
+        assert_eq!((port.name.as_deref(), port.container_port), (Some("metrics"), 9977));
+        for (probe, path) in [(container.liveness_probe, "/healthz"), (container.readiness_probe, "/readyz")]
+        {
+            let get = probe.unwrap().http_get.unwrap();
+            assert_eq!((get.path.as_deref(), get.host.as_deref()), (Some(path), host));
+            assert_eq!(get.port, IntOrString::String("metrics".to_owned()));
+        }
+    }
 }
 
 /// `kubectl debug --custom` refuses a profile that sets name, image or command.

@@ -1,6 +1,8 @@
 //! Kubernetes objects that run tracer with the least rights, as YAML with the reason for each right beside it.
 //! `deploy/helm` is the same as a chart; a test holds them together.
 
+mod metrics;
+
 /// What every kind of pod has, before its values are filled in. Lines begin at the margin.
 const POD: &str = include_str!("pod.yaml");
 const CONTAINER: &str = include_str!("container.yaml");
@@ -101,9 +103,10 @@ fn metadata(settings: &Settings, indent: &str) -> String {
 
 fn pod_spec(settings: &Settings) -> String {
     let args: Vec<String> = settings.args.iter().map(|arg| quoted(arg)).collect();
+    let probes = metrics::address(&settings.args).map(metrics::render).unwrap_or_default();
     let filled = CONTAINER.lines().map(|line| match line {
         "  image: IMAGE" => format!("  image: {}\n", quoted(&settings.image)),
-        "  args: ARGS" => format!("  args: [{}]\n", args.join(", ")),
+        "  args: ARGS" => format!("  args: [{}]\n{}", args.join(", "), indented(&probes, 2)),
         line => format!("{line}\n"),
     });
     let container: String = filled.chain([indented(&security(settings), 2)]).collect();
