@@ -101,12 +101,9 @@ pub(super) fn command() -> Command {
 /// What every command that follows live events takes.
 pub(super) fn stream_args(events: Events) -> Vec<Arg> {
     let own = stop_args().into_iter().chain(output_args()).chain(tap_args()).chain([why_arg(), follow()]);
-    let kind = match events {
-        Events::Drops => event_type(),
-        Events::Flows => filters::type_arg(),
-    };
+    let kind = (events == Events::Drops).then(event_type);
     let grouping = aggregate::args().map(|arg| arg.help_heading(OUTPUT));
-    filters::args().chain([kind]).chain(own).chain(grouping).collect()
+    filters::args(events).chain(kind).chain(own).chain(grouping).collect()
 }
 
 const ABOUT: &str = "\

@@ -97,17 +97,24 @@ const FLAGS: &[Flag] = &[
 ];
 
 /// Where there are events of more than one type.
-const TYPE: Flag = short(
-    't',
-    flag(
-        "type",
-        "TYPE[:SUBTYPE]",
-        "drop, policy-verdict or trace; trace:to-endpoint, trace:from-network, drop:133",
+const OF_FLOWS: &[Flag] = &[
+    short(
+        't',
+        flag(
+            "type",
+            "TYPE[:SUBTYPE]",
+            "drop, policy-verdict or trace; trace:to-endpoint, trace:from-network, drop:133",
+        ),
     ),
-);
+    flag("snat-ip", "IP|CIDR", "Trace messages of packets whose source address SNAT has changed to this one"),
+    switch("encrypted", None, "Trace messages of packets that were encrypted"),
+    switch("unencrypted", None, "Whatever is not told to have been encrypted, drops and verdicts too"),
+];
 
 /// Flags of Hubble that are refused, and why. A value may follow.
-const REFUSED: &[(&[&str], &str)] = &[
+type Refused = (&'static [&'static str], &'static str);
+
+const REFUSED: &[Refused] = &[
     (
         &["http-status", "http-method", "http-path", "http-url", "http-header", "trace-id"],
         "layer 7 is seen by the agent's proxy only, not by the datapath",
@@ -117,8 +124,6 @@ const REFUSED: &[(&[&str], &str)] = &[
         &["service", "from-service", "to-service"],
         "services are not looked up; use --ip and --port of the frontend",
     ),
-    (&["snat-ip"], "the address before translation is not part of a drop"),
-    (&["encrypted", "unencrypted"], "drops do not tell whether the packet was encrypted"),
     (&["ip-trace-option"], "drops tell the IP trace id, not the option it came from"),
     (
         &["workload", "from-workload", "to-workload"],
@@ -143,6 +148,15 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["field-mask", "use-default-field-masks"], "all known fields are printed"),
 ];
 
+/// Refused where only drops are shown; `flows` knows them.
+const DROPS_DO_NOT_TELL: &[Refused] = &[
+    (&["snat-ip"], "a drop does not tell the address after translation; `tracer flows` has it"),
+    (
+        &["encrypted", "unencrypted"],
+        "a drop does not tell whether the packet was encrypted; `tracer flows` does",
+    ),
+];
+
 /// Refused where drops are shown as they happen; `replay` knows them.
 const PAST: &[&str] = &["last", "first", "since", "until"];
 const NO_PAST: &str = "there is no past to look at: drops are shown as they happen; `tracer replay` has one";
@@ -150,8 +164,22 @@ const NO_PAST: &str = "there is no past to look at: drops are shown as they happ
 pub(super) const HEADING: &str = "Filters (repeated: any of them; different ones: all of them)";
 
 /// The clap arguments: filters, then the hidden refused ones.
-pub(super) fn args() -> impl Iterator<Item = Arg> {
-    FLAGS.iter().enumerate().map(|(at, flag)| flag.arg(at)).chain(refused_args())
+pub(super) fn args(events: Events) -> impl Iterator<Item = Arg> {
+    let (more, fewer) = parts(events);
+    let shown = FLAGS.iter().chain(more).enumerate().map(|(at, flag)| flag.arg(at));
+    shown.chain(refused(fewer).flat_map(|(names, _)| names.iter()).map(|name| hidden(name)))
+}
+
+/// Filters that are only where such events are, and those that are refused there beside [`REFUSED`].
+fn parts(events: Events) -> (&'static [Flag], &'static [Refused]) {
+    match events {
+        Events::Drops => (&[], DROPS_DO_NOT_TELL),
+        Events::Flows => (OF_FLOWS, &[]),
+    }
+}
+
+fn refused(fewer: &'static [Refused]) -> impl Iterator<Item = &'static Refused> {
+    REFUSED.iter().chain(fewer)
 }
 
 impl Flag {
@@ -166,15 +194,6 @@ impl Flag {
         let arg = self.short.into_iter().fold(arg, Arg::short);
         self.alias.into_iter().fold(arg, Arg::visible_alias)
     }
-}
-
-/// `--type`, where it is a filter.
-pub(super) fn type_arg() -> Arg {
-    TYPE.arg(FLAGS.len())
-}
-
-fn refused_args() -> impl Iterator<Item = Arg> {
-    REFUSED.iter().flat_map(|(names, _)| names.iter()).map(|name| hidden(name))
 }
 
 fn hidden(name: &'static str) -> Arg {
@@ -195,10 +214,9 @@ pub(super) fn check_live(matches: &ArgMatches) -> Result<(), UsageError> {
 
 /// Reads the filter flags in the order they were typed.
 pub(super) fn filter_set(matches: &ArgMatches, events: Events) -> Result<FilterSet, UsageError> {
-    check_refused(matches)?;
-    let of_flows = (events == Events::Flows).then_some(&TYPE);
+    check_refused(matches, events)?;
     let mut typed: Vec<(usize, &str, &str)> =
-        FLAGS.iter().chain(of_flows).flat_map(|flag| occurrences(matches, flag.name)).collect();
+        FLAGS.iter().chain(parts(events).0).flat_map(|flag| occurrences(matches, flag.name)).collect();
     typed.sort_unstable();
     let mut builder = FilterBuilder::default();
     for (_, name, value) in typed {
@@ -211,8 +229,8 @@ pub(super) fn filter_set(matches: &ArgMatches, events: Events) -> Result<FilterS
     builder.finish().map_err(|e| UsageError(e.to_string()))
 }
 
-fn check_refused(matches: &ArgMatches) -> Result<(), UsageError> {
-    for (names, reason) in REFUSED {
+fn check_refused(matches: &ArgMatches, events: Events) -> Result<(), UsageError> {
+    for (names, reason) in refused(parts(events).1) {
         if let Some(name) = names.iter().find(|name| matches.indices_of(name).is_some()) {
             return Err(UsageError(format!("--{name} cannot work here: {reason}")));
         }

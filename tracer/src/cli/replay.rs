@@ -64,8 +64,7 @@ pub(super) fn command() -> Command {
                 .help("Directory of a recording, or one file of it"),
         )
         .args(selectors())
-        .args(filters::args())
-        .arg(filters::type_arg())
+        .args(filters::args(Events::Flows))
         .args(drops::output_args().into_iter().filter(|arg| arg.get_id() != "ready-file"))
         .args(aggregate::args())
         .after_help(EXAMPLES)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::drops::{self, DropsPlan};
+use super::drops::{self, DropsPlan, Events};
 use super::{Plan, UsageError, duration, filters};
 
 /// What `tracer top` was asked to do.
@@ -36,7 +36,7 @@ pub(super) fn command() -> Command {
     Command::new("top")
         .about("Shows drops by reason, identities, place and pods with their rates, on one screen")
         .before_help(ABOUT)
-        .args(filters::args())
+        .args(filters::args(Events::Drops))
         .args(filters::live_args())
         .args(own_args())
         .args(drops::watch_args())

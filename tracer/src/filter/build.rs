@@ -184,6 +184,11 @@ impl Tracker {
             "ip-version" => parse_ip_version(value).map(|v| self.both(|c| c.ip_versions.push(v))),
             "interface" => not_empty(value).map(|v| self.both(|c| c.interfaces.push(Glob::new(v)))),
             "ip-trace-id" => parse_trace_id(value).map(|id| self.both(|c| c.ip_trace_ids.push(id))),
+            "encrypted" | "unencrypted" => {
+                self.both(|c| c.encrypted.push(flag == "encrypted"));
+                Ok(())
+            }
+            "snat-ip" => parse(value).map(|net: Net| self.both(|c| c.sources_xlated.push(net))),
             "node-name" => parse_node(value).map(|node| self.both(|c| c.nodes.add(node.clone()))),
             _ => return None,
         };

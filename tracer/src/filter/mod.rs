@@ -15,10 +15,11 @@ pub mod pushdown;
 use tracer_common::id::IfIndex;
 
 use crate::model::flow::{Direction, Flow, Verdict, message_type};
+use crate::model::notice::Trace;
 use crate::model::packet::{Packet, TcpFlags, Transport};
 use crate::model::reason::{DropReason, KernelDrop};
 use end::EndFilter;
-use pattern::Glob;
+use pattern::{Glob, Net};
 
 /// Conditions on whole flows. The default lets everything pass.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,6 +75,11 @@ pub struct Conjunction {
     /// Device names.
     pub interfaces: Vec<Glob>,
     pub ip_trace_ids: Vec<u64>,
+    /// Hubble's rule: where it is not told whether a packet was a reply, or encrypted, it counts as neither.
+    pub replies: Vec<bool>,
+    pub encrypted: Vec<bool>,
+    /// The source address in the packet, where SNAT had changed it.
+    pub sources_xlated: Vec<Net>,
     pub nodes: NodeCondition,
 }
 
@@ -164,12 +170,20 @@ impl Conjunction {
             && one_of(&self.drop_reasons, &flow.drop_reason().unwrap_or(DropReason(0)))
             && one_of(&self.directions, &flow.direction)
             && one_of(&self.ip_trace_ids, &flow.ip_trace_id())
+            && one_of(&self.replies, &flow.is_reply().unwrap_or(false))
+            && self.matches_trace(flow.trace())
             && self.matches_kernel_reason(flow)
             && self.matches_interface(flow)
     }
 
     fn matches_kernel_reason(&self, flow: &Flow) -> bool {
         any_or_empty(&self.kernel_reasons, |r| flow.kernel.as_ref().is_some_and(|drop| r.matches(drop)))
+    }
+
+    fn matches_trace(&self, trace: Option<&Trace>) -> bool {
+        let source = trace.and_then(|trace| trace.source_xlated);
+        one_of(&self.encrypted, &trace.is_some_and(|trace| trace.encrypted))
+            && any_or_empty(&self.sources_xlated, |net| source.is_some_and(|ip| net.contains(ip)))
     }
 
     fn matches_interface(&self, flow: &Flow) -> bool {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tracer_common::id::{EndpointId, Identity, IfIndex};
 
-use super::FilterSet;
 use super::build::{FilterBuilder, FilterError};
+use super::{Conjunction, FilterSet};
 use crate::model::endpoint::{Labels, LocalEndpoint, Peer, Workload};
 use crate::model::flow::{CiliumDrop, Direction, Flow, InferredSet, Interface, Source, Verdict};
 use crate::model::notice::{
@@ -394,6 +394,45 @@ fn types_and_their_sub_types_select() {
         !build(&[("type", "drop")]).unwrap().matches(&closed_port()),
         "the kernel's own drops have no type"
     );
+}
+
+#[test]
+fn what_a_trace_tells_of_translation_and_encryption_selects() {
+    let Some(Notice::Trace(plain)) = traced(11).notice else { panic!("a trace") };
+    let changed = |trace| noticed(Notice::Trace(trace), Verdict::Forwarded);
+    let translated = changed(Trace { source_xlated: Some("192.0.2.10".parse().unwrap()), ..plain });
+    let encrypted = changed(Trace { encrypted: true, ..plain });
+    let events = [denied(), traced(11), translated, encrypted];
+    for (flag, value, expected) in [
+        ("snat-ip", "192.0.2.10", [false, false, true, false]),
+        ("snat-ip", "192.0.2.0/24", [false, false, true, false]),
+        ("snat-ip", "192.0.2.11", [false; 4]),
+        ("encrypted", "", [false, false, false, true]),
+        ("unencrypted", "", [true, true, true, false]),
+    ] {
+        let filter = build(&[(flag, value)]).unwrap();
+        assert_eq!(events.each_ref().map(|event| filter.matches(event)), expected, "--{flag} {value}");
+    }
+    assert!(build(&[("snat-ip", "x")]).is_err());
+}
+
+#[test]
+fn a_reply_is_what_is_told_to_be_one() {
+    let Some(Notice::Trace(plain)) = traced(0).notice else { panic!("a trace") };
+    // 2 is a reply, 5 is unknown.
+    let reason =
+        |reason| noticed(Notice::Trace(Trace { reason: TraceReason(reason), ..plain }), Verdict::Forwarded);
+    let events = [denied(), reason(0), reason(2), reason(5)];
+    let wants = |replies: &[bool]| {
+        let set = FilterSet {
+            allow: vec![Conjunction { replies: replies.to_vec(), ..Conjunction::default() }],
+            deny: Vec::new(),
+        };
+        events.each_ref().map(|event| set.matches(event))
+    };
+    assert_eq!(wants(&[true]), [false, false, true, false]);
+    assert_eq!(wants(&[false]), [true, true, false, true], "what is not told is no reply, as in hubble");
+    assert_eq!(wants(&[true, false]), [true; 4]);
 }
 
 #[test]

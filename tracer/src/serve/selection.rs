@@ -60,7 +60,7 @@ const FIELDS: &[(u32, &str, Kind)] = &[
     (12, "protocol", Flag("protocol")),
     (13, "source_port", Flag("from-port")),
     (14, "destination_port", Flag("to-port")),
-    (15, "reply", Undecidable("drops do not tell whether the packet was a reply")),
+    (15, "reply", Number(|conditions, number| truth(&mut conditions.replies, number))),
     (16, "source_service", Undecidable(SERVICES)),
     (17, "destination_service", Undecidable(SERVICES)),
     (18, "dns_query", Undecidable(LAYER7)),
@@ -79,13 +79,13 @@ const FIELDS: &[(u32, &str, Kind)] = &[
     (31, "http_url", Undecidable(LAYER7)),
     (32, "http_header", Undecidable(LAYER7)),
     (33, "drop_reason_desc", Number(drop_reason)),
-    (34, "source_ip_xlated", Undecidable("the address after translation is not part of a drop")),
+    (34, "source_ip_xlated", Flag("snat-ip")),
     (35, "interface", Message(interface)),
     (36, "node_labels", Undecidable("node labels are known to the Kubernetes API only")),
     (37, "source_cluster_name", Flag("from-cluster")),
     (38, "destination_cluster_name", Flag("to-cluster")),
     (39, "ip_trace_id", NumberFlag("ip-trace-id")),
-    (40, "encrypted", Undecidable("drops do not tell whether the packet was encrypted")),
+    (40, "encrypted", Number(|conditions, number| truth(&mut conditions.encrypted, number))),
     (999, "experimental", Undecidable("expressions are not evaluated")),
 ];
 
@@ -160,6 +160,15 @@ fn numbers(value: &Value) -> Option<Vec<u64>> {
         }
         Value::Other => None,
     }
+}
+
+fn truth(wanted: &mut Vec<bool>, number: u64) -> Result<(), String> {
+    wanted.push(match number {
+        0 => false,
+        1 => true,
+        _ => return Err(format!("{number} is neither true nor false")),
+    });
+    Ok(())
 }
 
 fn verdict(conditions: &mut Conjunction, number: u64) -> Result<(), String> {

@@ -226,6 +226,16 @@ fn numbers_come_packed_or_one_by_one() {
     assert_eq!(matches(vec![(33, packed)], &denied), Ok(true));
     assert_eq!(matches(vec![(33, Value::Number(181)), (33, Value::Number(133))], &denied), Ok(true));
     assert_eq!(matches(vec![(33, Value::Number(181))], &denied), Ok(false));
+    for field in [15, 40] {
+        assert_eq!(
+            matches(vec![(field, Value::Number(0))], &denied),
+            Ok(true),
+            "a drop is no reply, not encrypted"
+        );
+        assert_eq!(matches(vec![(field, Value::Number(1))], &denied), Ok(false));
+        assert!(matches(vec![(field, Value::Number(2))], &denied).is_err());
+    }
+    assert_eq!(matches(vec![text(34, "192.0.2.10")], &denied), Ok(false));
     // {type: 1, match_sub_type: true, sub_type: 133}
     let kind = |sub_type| Value::Bytes(bytes::Bytes::copy_from_slice(&[8, 1, 16, 1, 24, sub_type, 1]));
     assert_eq!(matches(vec![(6, kind(0x85))], &denied), Ok(true));
