@@ -96,6 +96,10 @@ impl Case {
         Self { what, owner, target, costs: vec![], wake_ups: vec![], instructions: 0, trouble: None }
     }
 
+    fn median(&self) -> Option<f64> {
+        Some(Samples::new(self.costs.iter().copied())?.median())
+    }
+
     fn row(&self) -> Vec<String> {
         let cost = Samples::new(self.costs.iter().copied());
         let mut row = vec![self.what.to_owned()];
@@ -155,6 +159,18 @@ pub fn run(bench: &Bench) -> Result<Section> {
         "wake-ups of the reader a second (≤ 200)",
     ];
     section.table(&titles, &cases.iter().map(Case::row).collect::<Vec<_>>());
+    let [sent, reason, address, _, nothing, _] = cases.each_ref().map(Case::median);
+    if let (Some(sent), Some(reason), Some(address), Some(nothing)) = (sent, reason, address, nothing) {
+        section.text(format!(
+            "Where it goes, by the medians: the statistics take {nothing:.0} ns of each. To find out that a packet was dropped here, \
+             by whom and why takes {:.0} ns more. To read the first 64 bytes of the packet, find its headers and compare addresses \
+             takes another {:.0} ns, which is more than the target for a rejected packet leaves. To describe the packet and its \
+             device, copy both and put the record into the ring takes {:.0} ns more than to reject it by the reason.",
+            reason - nothing,
+            address - reason,
+            sent - reason,
+        ));
+    }
     Ok(section)
 }
 
