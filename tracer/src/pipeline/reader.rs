@@ -18,7 +18,7 @@ use crate::output::summary::Summary;
 use crate::probe::Probe;
 use crate::probe::taps::Tap;
 
-/// Rest after each reading. The programs wake us only when the ring was empty, so this bounds the wake-ups that
+/// Rest after each reading. We are woken only when we had read everything, so this bounds the wake-ups that
 /// the datapath has to pay for to 200 a second; it is short against the 100 ms in which an event is to show.
 const REST: Duration = Duration::from_millis(5);
 /// How often the node is looked at again, if nothing happens.

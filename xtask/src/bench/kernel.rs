@@ -164,7 +164,7 @@ pub fn run(bench: &Bench) -> Result<Section> {
         section.text(format!(
             "Where it goes, by the medians: the statistics take {nothing:.0} ns of each. To find out that a packet was dropped here, \
              by whom and why takes {:.0} ns more. To read the first 64 bytes of the packet, find its headers and compare addresses \
-             takes another {:.0} ns, which is more than the target for a rejected packet leaves. To describe the packet and its \
+             takes another {:.0} ns. To describe the packet and its \
              device, copy both and put the record into the ring takes {:.0} ns more than to reject it by the reason.",
             reason - nothing,
             address - reason,
